@@ -1,0 +1,1 @@
+//! mote, the OCI runtime: `argv -> spec -> plan -> parent => child -> execve`.

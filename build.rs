@@ -1,1 +1,3 @@
+//! Turns the board into const tables.
+
 fn main() {}

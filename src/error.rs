@@ -1,0 +1,211 @@
+//! What can go wrong, as what was attempted, on what, and why; the words are made when it is printed.
+
+use std::ffi::CStr;
+use std::fmt::{self, Write as _};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use nix::errno::Errno;
+
+/// How much of a path an error keeps; its end tells more than its beginning.
+pub const PATH_TAIL: usize = 88;
+
+/// One failure. Each prints as one line without control characters.
+#[derive(Debug)]
+pub enum Error {
+    /// The kernel refused `call` on `path`.
+    Sys {
+        /// The system call, or the operation made of several.
+        call: &'static str,
+        /// Why, in the kernel's words.
+        errno: Errno,
+        /// The last bytes of what it was called on; empty when there is nothing to name.
+        path: Tail,
+    },
+    /// A file that mote reads (`config.json`, a manifest, `init.json`) is wrong.
+    Config(Box<Flaw>),
+    /// The command line asks for something that is not to be had.
+    Usage(Box<str>),
+    /// The container is not in a state, or not of a kind, in which this can be done.
+    Container {
+        /// The container.
+        id: Box<str>,
+        /// What is in the way, in the words that engines look for.
+        why: &'static str,
+    },
+    /// The container's first process failed before its program ran.
+    Child {
+        /// What it was doing, such as `mount "proc" on "/proc"`.
+        what: Box<str>,
+        /// Why, in the kernel's words.
+        errno: Errno,
+    },
+}
+
+const _: () = assert!(size_of::<Error>() <= 128);
+
+/// The result of nearly everything here.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Where a file is wrong and what is allowed there.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Flaw {
+    /// The file.
+    pub file: Box<str>,
+    /// A JSON path such as `mounts[2].options[1]`, or a place in the text.
+    pub field: Box<str>,
+    /// What is wrong and what is allowed.
+    pub why: Box<str>,
+}
+
+/// The end of a path, at most [`PATH_TAIL`] bytes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tail(heapless::Vec<u8, PATH_TAIL>);
+
+impl Tail {
+    /// Keeps the end of `path`.
+    pub fn new(path: &[u8]) -> Self {
+        let kept = path.get(path.len().saturating_sub(PATH_TAIL)..).unwrap_or_default();
+        Self(heapless::Vec::from_slice(kept).unwrap_or_default())
+    }
+}
+
+impl Error {
+    /// A wrong file.
+    pub fn config(file: impl fmt::Display, field: impl Into<Box<str>>, why: impl Into<Box<str>>) -> Self {
+        Self::Config(Box::new(Flaw { file: file.to_string().into(), field: field.into(), why: why.into() }))
+    }
+
+    /// A container that cannot do this now.
+    pub fn container(id: &str, why: &'static str) -> Self {
+        Self::Container { id: id.into(), why }
+    }
+
+    /// The kernel's reason, where there is one.
+    pub fn errno(&self) -> Option<Errno> {
+        match self {
+            Self::Sys { errno, .. } | Self::Child { errno, .. } => Some(*errno),
+            _ => None,
+        }
+    }
+}
+
+/// Says what a refused system call was for.
+pub trait During<T> {
+    /// Names the call and what it was made on.
+    fn during(self, call: &'static str, on: impl AsPath) -> Result<T>;
+}
+
+impl<T> During<T> for std::result::Result<T, Errno> {
+    fn during(self, call: &'static str, on: impl AsPath) -> Result<T> {
+        self.map_err(|errno| Error::Sys { call, errno, path: Tail::new(on.bytes()) })
+    }
+}
+
+impl<T> During<T> for std::io::Result<T> {
+    fn during(self, call: &'static str, on: impl AsPath) -> Result<T> {
+        self.map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO))).during(call, on)
+    }
+}
+
+/// What an error can name: paths in any of their types.
+pub trait AsPath {
+    /// The path's bytes.
+    fn bytes(&self) -> &[u8];
+}
+impl<T: AsPath + ?Sized> AsPath for &T {
+    fn bytes(&self) -> &[u8] {
+        (**self).bytes()
+    }
+}
+impl AsPath for Path {
+    fn bytes(&self) -> &[u8] {
+        self.as_os_str().as_bytes()
+    }
+}
+impl AsPath for CStr {
+    fn bytes(&self) -> &[u8] {
+        self.to_bytes()
+    }
+}
+impl AsPath for str {
+    fn bytes(&self) -> &[u8] {
+        self.as_bytes()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Names and paths come from strangers: whatever they hold, the message stays one line.
+        let f = &mut OneLine(f);
+        match self {
+            Self::Sys { call, errno, path: Tail(path) } if path.is_empty() => {
+                write!(f, "{call}: {}", words(*errno))
+            }
+            Self::Sys { call, errno, path: Tail(path) } => {
+                let cut = if path.is_full() { "..." } else { "" };
+                write!(f, "{call}({cut}{}): {}", String::from_utf8_lossy(path), words(*errno))
+            }
+            Self::Config(flaw) => write!(f, "{}: {}: {}", flaw.file, flaw.field, flaw.why),
+            Self::Usage(why) => f.write_str(why),
+            Self::Container { id, why } => write!(f, "{id}: {why}"),
+            Self::Child { what, errno } => write!(f, "{what}: {}", words(*errno)),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// The errno in words. Where engines look for a text (`permission denied`, `no such file or directory`) they look
+/// for it in Go's lower case, so these are lower case.
+pub fn words(errno: Errno) -> &'static str {
+    match errno {
+        Errno::ENOENT => "no such file or directory",
+        Errno::EACCES => "permission denied",
+        Errno::EPERM => "operation not permitted",
+        Errno::ENOTDIR => "not a directory",
+        Errno::EISDIR => "is a directory",
+        Errno::ESRCH => "no such process",
+        Errno::EEXIST => "file exists",
+        Errno::EINVAL => "invalid argument",
+        Errno::ENOSPC => "no space left on device",
+        Errno::ENOEXEC => "exec format error",
+        other => other.desc(),
+    }
+}
+
+/// Writes control characters escaped.
+struct OneLine<'a, 'f>(&'a mut fmt::Formatter<'f>);
+
+impl fmt::Write for OneLine<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        text.chars().try_for_each(|c| {
+            if c.is_control() { write!(self.0, "{}", c.escape_default()) } else { self.0.write_char(c) }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_call_reads_like_a_line_of_strace() {
+        let refused: Result<()> = Err(Errno::EINVAL).during("setns", c"/run/x/netns/web");
+        let Err(error) = refused else { unreachable!() };
+        assert_eq!(error.to_string(), "setns(/run/x/netns/web): invalid argument");
+    }
+
+    #[test]
+    fn a_long_path_keeps_its_end() {
+        let refused: Result<()> = Err(Errno::ENOENT).during("open", "x".repeat(100).as_str());
+        let Err(error) = refused else { unreachable!() };
+        assert_eq!(error.to_string(), format!("open(...{}): no such file or directory", "x".repeat(88)));
+    }
+
+    #[test]
+    fn a_message_is_one_line_whatever_the_names_hold() {
+        let error = Error::config("a\nb", "x\u{1b}[31m", "w");
+        assert_eq!(error.to_string(), "a\\nb: x\\u{1b}[31m: w");
+    }
+}

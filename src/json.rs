@@ -1,0 +1,669 @@
+//! JSON as mote reads it: checked as text first, then borrowed from in place through serde-json-core.
+//!
+//! serde-json-core leaves escapes in strings, gives no position with an error, and recurses on values that nobody
+//! asked for. So [`parse`] walks the text once without recursion (UTF-8, grammar, depth), every string is a [`Str`]
+//! that is decoded where it is used, and each [`object!`](crate::object) notes the fields on the way out of a
+//! failure, which gives the path.
+
+use std::cell::RefCell;
+use std::fmt::{self, Write as _};
+use std::marker::PhantomData;
+use std::ops::Deref;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+
+/// How deep arrays and objects may nest. runtime-spec needs 8, a Kubernetes Pod 12.
+pub const MAX_DEPTH: usize = 32;
+
+/// How many elements one array or map may have; more would let a small file ask for a lot of memory.
+pub const MAX_ELEMENTS: usize = 16_384;
+
+/// What is wrong with a document, and where.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Flaw {
+    /// A dotted path such as `mounts[2].options[1]`, or `line 3 column 7` when the text is not JSON at all.
+    pub field: String,
+    /// What was found and what is allowed.
+    pub why: String,
+}
+
+/// Parses one document, borrowing from `text`.
+pub fn parse<'a, T: Value<'a>>(text: &'a [u8]) -> Result<T, Flaw> {
+    if let Err((offset, why)) = scan(text) {
+        let before = text.get(..offset).unwrap_or(text);
+        let line = 1 + before.iter().filter(|&&b| b == b'\n').count();
+        let column = 1 + before.iter().rev().take_while(|&&b| b != b'\n').count();
+        return Err(Flaw { field: format!("line {line} column {column}"), why: why.to_owned() });
+    }
+    TRAIL.with_borrow_mut(Trail::clear);
+    let mut json = serde_json_core::de::Deserializer::new(text, None);
+    T::deserialize(&mut json).map_err(|_| TRAIL.with_borrow(|trail| trail.flaw(T::WANT)))
+}
+
+/// A type that can stand in a document, with the words that tell a person what is allowed there.
+pub trait Value<'de>: Deserialize<'de> {
+    /// What is allowed, such as `true or false`.
+    const WANT: &'static str;
+}
+
+macro_rules! value {
+    ($($ty:ty => $want:literal),* $(,)?) => { $(impl<'de> Value<'de> for $ty { const WANT: &'static str = $want; })* };
+}
+value! {
+    bool => "expected true or false",
+    u8 => "expected a whole number from 0 to 255",
+    u16 => "expected a whole number from 0 to 65535",
+    u32 => "expected a whole number from 0 to 4294967295",
+    u64 => "expected a whole number from 0 to 18446744073709551615",
+    i32 => "expected a whole number from -2147483648 to 2147483647",
+    i64 => "expected a whole number from -9223372036854775808 to 9223372036854775807",
+}
+impl<'de, T: Value<'de>> Value<'de> for Option<T> {
+    const WANT: &'static str = T::WANT;
+}
+
+/// A string of the document, still escaped.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub struct Str<'a>(&'a str);
+
+impl<'a> Str<'a> {
+    /// The text when it holds no escape, so that it needs no decoding.
+    pub fn plain(self) -> Option<&'a str> {
+        (!self.0.contains('\\')).then_some(self.0)
+    }
+
+    /// The decoded characters. [`parse`] has checked every escape, so nothing is lost here.
+    pub fn chars(self) -> impl Iterator<Item = char> + 'a {
+        let mut rest = self.0.chars();
+        std::iter::from_fn(move || {
+            let c = rest.next()?;
+            if c != '\\' {
+                return Some(c);
+            }
+            Some(match rest.next()? {
+                'b' => '\u{8}',
+                'f' => '\u{c}',
+                'n' => '\n',
+                'r' => '\r',
+                't' => '\t',
+                'u' => {
+                    let high = hex4(&mut rest);
+                    if (0xd800..0xdc00).contains(&high) {
+                        rest.nth(1); // the `\u` of the low half, which the scan has seen
+                        let low = hex4(&mut rest);
+                        char::from_u32(0x10000 + ((high - 0xd800) << 10) + low.wrapping_sub(0xdc00) % 0x400)
+                    } else {
+                        char::from_u32(high)
+                    }
+                    .unwrap_or(char::REPLACEMENT_CHARACTER)
+                }
+                other => other,
+            })
+        })
+    }
+
+    /// How many bytes the decoded text takes at most.
+    pub fn max_len(self) -> usize {
+        self.0.len() // every escape is longer than what it stands for
+    }
+
+    /// Whether the decoded text is empty.
+    pub fn is_empty(self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The decoded text as an owned string, for messages and rare uses.
+    pub fn decode(self) -> String {
+        self.plain().map_or_else(|| self.chars().collect(), str::to_owned)
+    }
+}
+
+impl PartialEq<&str> for Str<'_> {
+    fn eq(&self, other: &&str) -> bool {
+        self.plain().map_or_else(|| self.chars().eq(other.chars()), |text| text == *other)
+    }
+}
+
+impl fmt::Debug for Str<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.decode())
+    }
+}
+
+/// The decoded text with control characters escaped: names in messages come from strangers.
+impl fmt::Display for Str<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.chars().try_for_each(|c| {
+            if c.is_control() { write!(f, "{}", c.escape_default()) } else { f.write_char(c) }
+        })
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Str<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl<'de> Visitor<'de> for Text {
+            type Value = Str<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Str<'de>, E> {
+                Ok(Str(text))
+            }
+        }
+        deserializer.deserialize_str(Text)
+    }
+}
+impl<'de: 'a, 'a> Value<'de> for Str<'a> {
+    const WANT: &'static str = "expected a string";
+}
+
+/// Four hex digits that the scan has checked.
+fn hex4(chars: &mut std::str::Chars<'_>) -> u32 {
+    chars.take(4).fold(0, |n, c| n << 4 | c.to_digit(16).unwrap_or(0))
+}
+
+/// An array.
+#[derive(Debug)]
+pub struct List<T>(pub Vec<T>);
+
+impl<T> Default for List<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T> Deref for List<T> {
+    type Target = [T];
+    fn deref(&self) -> &[T] {
+        &self.0
+    }
+}
+
+impl<'de, T: Value<'de>> Deserialize<'de> for List<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Elements<T>(PhantomData<T>);
+        impl<'de, T: Value<'de>> Visitor<'de> for Elements<T> {
+            type Value = List<T>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array")
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<List<T>, A::Error> {
+                let mut list = Vec::new();
+                while let Some(element) =
+                    seq.next_element().inspect_err(|_| note(Step::Index(list.len()), T::WANT))?
+                {
+                    if list.len() == MAX_ELEMENTS {
+                        note(Step::Index(list.len()), "more than 16384 elements");
+                        return Err(serde::de::Error::custom(""));
+                    }
+                    list.push(element);
+                }
+                Ok(List(list))
+            }
+        }
+        deserializer.deserialize_seq(Elements(PhantomData))
+    }
+}
+impl<'de, T: Value<'de>> Value<'de> for List<T> {
+    const WANT: &'static str = "expected an array";
+}
+
+/// An object with free keys, in the document's order.
+#[derive(Debug)]
+pub struct Pairs<'a, T>(pub Vec<(Str<'a>, T)>);
+
+impl<T> Default for Pairs<'_, T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<'a, T> Deref for Pairs<'a, T> {
+    type Target = [(Str<'a>, T)];
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl<'de: 'a, 'a, T: Value<'de>> Deserialize<'de> for Pairs<'a, T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries<T>(PhantomData<T>);
+        impl<'de, T: Value<'de>> Visitor<'de> for Entries<T> {
+            type Value = Vec<(Str<'de>, T)>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some(key) = map.next_key::<Str<'de>>()? {
+                    if pairs.len() == MAX_ELEMENTS {
+                        note(Step::Key(key.to_string()), "more than 16384 entries");
+                        return Err(serde::de::Error::custom(""));
+                    }
+                    let value =
+                        map.next_value().inspect_err(|_| note(Step::Key(key.to_string()), T::WANT))?;
+                    pairs.push((key, value));
+                }
+                Ok(pairs)
+            }
+        }
+        deserializer.deserialize_map(Entries(PhantomData)).map(Pairs)
+    }
+}
+impl<'de: 'a, 'a, T: Value<'de>> Value<'de> for Pairs<'a, T> {
+    const WANT: &'static str = "expected an object";
+}
+
+/// Something of any shape that is only asked for being there.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Present(pub bool);
+
+impl<'de> Deserialize<'de> for Present {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        serde::de::IgnoredAny::deserialize(deserializer).map(|_| Self(true))
+    }
+}
+impl<'de> Value<'de> for Present {
+    const WANT: &'static str = "expected a value";
+}
+
+/// Declares a struct that is read from a JSON object: `field: Type = "key"`, every field optional.
+///
+/// A missing key and `null` leave the field's default, unknown keys are passed over, as runtime-spec asks; of a key
+/// that stands twice the last one counts, as it does for the Go programs that write these files.
+#[macro_export]
+macro_rules! object {
+    ($(
+        $(#[$meta:meta])*
+        pub struct $name:ident $(<$lt:lifetime>)? { $($(#[$field_meta:meta])* $field:ident: $ty:ty = $key:literal),* $(,)? }
+    )*) => { $(
+        $(#[$meta])*
+        #[derive(Debug, Default)]
+        pub struct $name $(<$lt>)? { $($(#[$field_meta])* pub $field: $ty,)* }
+
+        impl<'de $(: $lt, $lt)?> serde::de::Deserialize<'de> for $name $(<$lt>)? {
+            fn deserialize<D: serde::de::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Fields $(<$lt>)? (std::marker::PhantomData<$(&$lt)? ()>);
+                impl<'de $(: $lt, $lt)?> serde::de::Visitor<'de> for Fields $(<$lt>)? {
+                    type Value = $name $(<$lt>)?;
+                    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                        f.write_str("an object")
+                    }
+                    fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                        let mut this = Self::Value::default();
+                        // A number such as 1.5 fails at the key after it, so the last field is named then.
+                        let mut last = None;
+                        while let Some(key) =
+                            $crate::json::next_key(&mut map).inspect_err(|_| $crate::json::note_last(last))?
+                        {
+                            last = None;
+                            $(if key == $key {
+                                let want = <$ty as $crate::json::Value>::WANT;
+                                last = Some(($key, want));
+                                if let Some(value) = map
+                                    .next_value::<Option<$ty>>()
+                                    .inspect_err(|_| $crate::json::note_last(last))?
+                                {
+                                    this.$field = value;
+                                }
+                                continue;
+                            })*
+                            map.next_value::<serde::de::IgnoredAny>()?;
+                        }
+                        Ok(this)
+                    }
+                }
+                deserializer.deserialize_map(Fields(std::marker::PhantomData))
+            }
+        }
+        impl<'de $(: $lt, $lt)?> $crate::json::Value<'de> for $name $(<$lt>)? {
+            const WANT: &'static str = "expected an object";
+        }
+    )* };
+}
+
+/// The next key of an object.
+#[doc(hidden)]
+pub fn next_key<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Option<Str<'de>>, A::Error> {
+    map.next_key()
+}
+
+/// Notes the field that a failure came out of.
+#[doc(hidden)]
+pub fn note_last(last: Option<(&'static str, &'static str)>) {
+    if let Some((key, want)) = last {
+        note(Step::Field(key), want);
+    }
+}
+
+thread_local! {
+    /// Where the failure that is unwinding came from, innermost step first.
+    static TRAIL: RefCell<Trail> = const { RefCell::new(Trail { steps: Vec::new(), want: "" }) };
+}
+
+enum Step {
+    Field(&'static str),
+    Key(String),
+    Index(usize),
+}
+
+struct Trail {
+    steps: Vec<Step>,
+    want: &'static str,
+}
+
+impl Trail {
+    fn clear(&mut self) {
+        self.steps.clear();
+        self.want = "";
+    }
+
+    /// The trail in words; `want` serves a failure that no field has noted.
+    fn flaw(&self, want: &'static str) -> Flaw {
+        let mut field = String::new();
+        for step in self.steps.iter().rev() {
+            let dot = if field.is_empty() { "" } else { "." };
+            let _ = match step {
+                Step::Field(name) => write!(field, "{dot}{name}"),
+                Step::Key(name) => write!(field, "[\"{name}\"]"),
+                Step::Index(index) => write!(field, "[{index}]"),
+            }; // writing to a String cannot fail
+        }
+        if field.is_empty() {
+            field.push_str("the document");
+        }
+        Flaw { field, why: if self.want.is_empty() { want } else { self.want }.to_owned() }
+    }
+}
+
+/// Adds one step to the trail of a failure; the innermost says what was wanted.
+fn note(step: Step, want: &'static str) {
+    TRAIL.with_borrow_mut(|trail| {
+        if trail.steps.is_empty() {
+            trail.want = want;
+        }
+        trail.steps.push(step);
+    });
+}
+
+/// Checks that `text` is one JSON value (RFC 8259) in UTF-8 no deeper than [`MAX_DEPTH`], without recursion.
+/// Returns the offset of the flaw and what is wrong there.
+fn scan(text: &[u8]) -> Result<(), (usize, &'static str)> {
+    if let Err(e) = std::str::from_utf8(text) {
+        return Err((e.valid_up_to(), "not UTF-8"));
+    }
+    let mut scan = Scan { text, at: 0 };
+    // One entry for each open array (false) or object (true).
+    let mut open = heapless::Vec::<bool, MAX_DEPTH>::new();
+    loop {
+        // A value, or the end of an empty container.
+        scan.blank();
+        match scan.next() {
+            Some(b'{') => {
+                open.push(true).map_err(|_| (scan.at - 1, "nested more than 32 deep"))?;
+                scan.blank();
+                if scan.peek() != Some(b'}') {
+                    scan.key()?;
+                    continue;
+                }
+            }
+            Some(b'[') => {
+                open.push(false).map_err(|_| (scan.at - 1, "nested more than 32 deep"))?;
+                scan.blank();
+                if scan.peek() != Some(b']') {
+                    continue;
+                }
+            }
+            Some(b'"') => scan.string()?,
+            Some(b't') => scan.word(b"rue")?,
+            Some(b'f') => scan.word(b"alse")?,
+            Some(b'n') => scan.word(b"ull")?,
+            Some(b'-' | b'0'..=b'9') => scan.number()?,
+            Some(_) => return Err((scan.at - 1, "expected a value")),
+            None => return Err((scan.at, "ends in the middle")),
+        }
+        // What may follow a value: ends of containers, then a comma or the end of the text.
+        loop {
+            scan.blank();
+            let Some(&object) = open.last() else {
+                return if scan.at == text.len() {
+                    Ok(())
+                } else {
+                    Err((scan.at, "more text after the end"))
+                };
+            };
+            match (scan.next(), object) {
+                (Some(b','), true) => {
+                    scan.blank();
+                    scan.key()?;
+                    break;
+                }
+                (Some(b','), false) => break,
+                (Some(b'}'), true) | (Some(b']'), false) => drop(open.pop()),
+                (None, _) => return Err((scan.at, "ends in the middle")),
+                (Some(_), true) => return Err((scan.at - 1, "expected , or }")),
+                (Some(_), false) => return Err((scan.at - 1, "expected , or ]")),
+            }
+        }
+    }
+}
+
+/// A place in a text.
+struct Scan<'a> {
+    text: &'a [u8],
+    at: usize,
+}
+
+impl Scan<'_> {
+    fn peek(&self) -> Option<u8> {
+        self.text.get(self.at).copied()
+    }
+
+    fn next(&mut self) -> Option<u8> {
+        let byte = self.peek()?;
+        self.at += 1;
+        Some(byte)
+    }
+
+    fn blank(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            self.at += 1;
+        }
+    }
+
+    fn word(&mut self, rest: &[u8]) -> Result<(), (usize, &'static str)> {
+        rest.iter().try_for_each(|&b| {
+            if self.next() == Some(b) { Ok(()) } else { Err((self.at, "expected true, false or null")) }
+        })
+    }
+
+    fn key(&mut self) -> Result<(), (usize, &'static str)> {
+        match self.next() {
+            Some(b'"') => self.string()?,
+            Some(_) => return Err((self.at - 1, "expected a key in double quotes")),
+            None => return Err((self.at, "ends in the middle")),
+        }
+        self.blank();
+        match self.next() {
+            Some(b':') => Ok(()),
+            Some(_) => Err((self.at - 1, "expected :")),
+            None => Err((self.at, "ends in the middle")),
+        }
+    }
+
+    /// The rest of a string, after its first quote.
+    fn string(&mut self) -> Result<(), (usize, &'static str)> {
+        loop {
+            match self.next() {
+                Some(b'"') => return Ok(()),
+                Some(b'\\') => match self.next() {
+                    Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {}
+                    Some(b'u') => match self.hex4()? {
+                        0xd800..0xdc00 => {
+                            let paired = self.next() == Some(b'\\') && self.next() == Some(b'u');
+                            if !paired || !(0xdc00..0xe000).contains(&self.hex4()?) {
+                                return Err((self.at, "half of a surrogate pair"));
+                            }
+                        }
+                        0xdc00..0xe000 => return Err((self.at, "half of a surrogate pair")),
+                        _ => {}
+                    },
+                    _ => return Err((self.at, "no such escape in a string")),
+                },
+                Some(0..0x20) => return Err((self.at - 1, "a control character in a string")),
+                Some(_) => {}
+                None => return Err((self.at, "ends in the middle")),
+            }
+        }
+    }
+
+    fn hex4(&mut self) -> Result<u32, (usize, &'static str)> {
+        (0..4).try_fold(0, |n, _| {
+            let digit = self.next().and_then(|b| char::from(b).to_digit(16));
+            digit.map(|d| n << 4 | d).ok_or((self.at, "expected four hex digits"))
+        })
+    }
+
+    /// The rest of a number, after its first character.
+    fn number(&mut self) -> Result<(), (usize, &'static str)> {
+        let bad = |at| Err((at, "not a number"));
+        let first = match self.text.get(self.at - 1) {
+            Some(b'-') => self.next(),
+            other => other.copied(),
+        };
+        match first {
+            Some(b'0') => {}
+            Some(b'1'..=b'9') => while self.digit() {},
+            _ => return bad(self.at),
+        }
+        if self.peek() == Some(b'.') {
+            self.at += 1;
+            if !self.digit() {
+                return bad(self.at);
+            }
+            while self.digit() {}
+        }
+        if matches!(self.peek(), Some(b'e' | b'E')) {
+            self.at += 1;
+            if matches!(self.peek(), Some(b'+' | b'-')) {
+                self.at += 1;
+            }
+            if !self.digit() {
+                return bad(self.at);
+            }
+            while self.digit() {}
+        }
+        Ok(())
+    }
+
+    fn digit(&mut self) -> bool {
+        let is = matches!(self.peek(), Some(b'0'..=b'9'));
+        self.at += usize::from(is);
+        is
+    }
+}
+
+/// Writes `text` as the inside of a JSON string: quotes, backslashes and control characters escaped.
+pub fn escape(out: &mut impl fmt::Write, text: &str) -> fmt::Result {
+    text.chars().try_for_each(|c| match c {
+        '"' | '\\' => write!(out, "\\{c}"),
+        '\n' => out.write_str("\\n"),
+        c if c.is_control() => write!(out, "\\u{:04x}", u32::from(c)),
+        c => out.write_char(c),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    object! {
+        /// An inner object.
+        pub struct Inner { n: u32 = "n", b: bool = "b" }
+        /// An outer object.
+        pub struct Outer<'a> {
+            name: Str<'a> = "name", inner: Inner = "inner", list: List<Inner> = "list", map: Pairs<'a, u8> = "map",
+        }
+    }
+
+    fn flaw(text: &str) -> (String, String) {
+        let Err(flaw) = parse::<Outer<'_>>(text.as_bytes()) else { unreachable!("{text} was accepted") };
+        (flaw.field, flaw.why)
+    }
+
+    #[test]
+    fn strings_are_decoded() {
+        let text = br#"{"name":"a\u0026b \"\\\/\n\ud83d\ude00 \u00e9","\u0069nner":{"n":7}}"#;
+        let Ok(outer) = parse::<Outer<'_>>(text) else { unreachable!() };
+        assert_eq!(outer.name.decode(), "a&b \"\\/\n\u{1f600} \u{e9}");
+        assert!(outer.name == "a&b \"\\/\n\u{1f600} \u{e9}");
+        assert_eq!(outer.inner.n, 7, "keys are decoded too");
+    }
+
+    #[test]
+    fn a_wrong_type_is_named_by_its_path() {
+        let number = "expected a whole number from 0 to 4294967295".to_owned();
+        for (text, path) in [
+            (r#"{"inner":{"n":"x"}}"#, "inner.n"),
+            (r#"{"inner":{"n":-1}}"#, "inner.n"),
+            (r#"{"inner":{"n":1.5,"b":true}}"#, "inner.n"),
+            (r#"{"inner":{"n":1e3}}"#, "inner.n"),
+            (r#"{"inner":{"n":4294967296}}"#, "inner.n"),
+            (r#"{"list":[{},{"n":[]}]}"#, "list[1].n"),
+        ] {
+            assert_eq!(flaw(text), (path.to_owned(), number.clone()), "{text}");
+        }
+        assert_eq!(flaw(r#"{"map":{"k":1,"v":256}}"#).0, r#"map["v"]"#);
+        assert_eq!(flaw(r#"{"list":{}}"#), ("list".to_owned(), "expected an array".to_owned()));
+        assert_eq!(flaw("[]"), ("the document".to_owned(), "expected an object".to_owned()));
+    }
+
+    #[test]
+    fn null_and_missing_leave_the_default() {
+        let Ok(outer) = parse::<Outer<'_>>(br#"{"inner":null,"list":null,"other":{"deep":[[1.5e3]]}}"#)
+        else {
+            unreachable!()
+        };
+        assert!(outer.list.is_empty() && !outer.inner.b);
+    }
+
+    #[test]
+    fn depth_is_bounded_also_for_values_nobody_asked_for() {
+        let nest = |n: usize| format!("{{\"x\":{}1{}}}", "[".repeat(n), "]".repeat(n));
+        assert!(parse::<Outer<'_>>(nest(MAX_DEPTH - 1).as_bytes()).is_ok());
+        assert_eq!(flaw(&nest(MAX_DEPTH)).1, "nested more than 32 deep");
+        assert_eq!(flaw(&"[".repeat(1_000_000)).1, "nested more than 32 deep");
+    }
+
+    #[test]
+    fn text_that_is_not_json_is_named_by_line_and_column() {
+        for (text, place) in [
+            ("", "line 1 column 1"),
+            ("{", "line 1 column 2"),
+            ("{\n\"a\":1,}", "line 2 column 7"),
+            ("{\"a\":01}", "line 1 column 7"),
+            ("{\"a\":tru}", "line 1 column 10"),
+            ("{\"a\":\"\\x\"}", "line 1 column 9"),
+            ("{\"a\":\"\\ud800\"}", "line 1 column 14"),
+            ("{\"a\":\"\t\"}", "line 1 column 7"),
+            ("{} {}", "line 1 column 4"),
+            ("{\"a\" 1}", "line 1 column 6"),
+            ("[1,]", "line 1 column 4"),
+            ("-", "line 1 column 2"),
+        ] {
+            assert_eq!(flaw(text).0, place, "{text}");
+        }
+        let Err(not_utf8) = parse::<Outer<'_>>(b"{\"\xff\":1}") else { unreachable!() };
+        assert_eq!((not_utf8.field.as_str(), not_utf8.why.as_str()), ("line 1 column 3", "not UTF-8"));
+    }
+
+    #[test]
+    fn what_is_escaped_reads_back() {
+        let mut out = String::from("{\"name\":\"");
+        let _ = escape(&mut out, "a\"\\\n\u{1b}\u{7f}é");
+        out.push_str("\"}");
+        let Ok(outer) = parse::<Outer<'_>>(out.as_bytes()) else { unreachable!() };
+        assert_eq!(outer.name.decode(), "a\"\\\n\u{1b}\u{7f}é");
+    }
+}

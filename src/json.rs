@@ -283,14 +283,14 @@ macro_rules! object {
         pub struct $name $(<$lt>)? { $($(#[$field_meta])* pub $field: $ty,)* }
 
         impl<'de $(: $lt, $lt)?> serde::de::Deserialize<'de> for $name $(<$lt>)? {
-            fn deserialize<D: serde::de::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            fn deserialize<D: serde::de::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
                 struct Fields $(<$lt>)? (std::marker::PhantomData<$(&$lt)? ()>);
                 impl<'de $(: $lt, $lt)?> serde::de::Visitor<'de> for Fields $(<$lt>)? {
                     type Value = $name $(<$lt>)?;
                     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                         f.write_str("an object")
                     }
-                    fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                    fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> std::result::Result<Self::Value, A::Error> {
                         let mut this = Self::Value::default();
                         // A number such as 1.5 fails at the key after it, so the last field is named then.
                         let mut last = None;

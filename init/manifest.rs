@@ -1,0 +1,209 @@
+//! A manifest: a Kubernetes `Pod` in JSON, checked and made into what PID 1 and the starter need.
+//!
+//! PID 1 reads every manifest once at boot and keeps only what its tables hold; the starter of a container reads it
+//! again. Both come through [`read`], so both see the same checks.
+
+use std::io::Read as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use mote::error::{During as _, Error, Result};
+use mote::json::{self, List, Str};
+use mote::object;
+
+use crate::known;
+use crate::name::{Bundle, Name};
+
+/// The largest manifest that is read. A Pod with 32 containers takes about 20 KB.
+pub const MANIFEST_BYTES: u64 = 256 * 1024;
+
+/// The longest grace period, a day: beyond it a number is more likely a slip than a wish.
+const GRACE_MAX_S: i64 = 86_400;
+
+object! {
+    /// The document.
+    pub struct PodText<'a> {
+        api_version: Str<'a> = "apiVersion", kind: Str<'a> = "kind", metadata: Metadata<'a> = "metadata", spec: Option<Spec<'a>> = "spec",
+    }
+    /// `metadata`.
+    pub struct Metadata<'a> { name: Str<'a> = "name" }
+    /// `spec`.
+    pub struct Spec<'a> {
+        host_network: bool = "hostNetwork",
+        hostname: Option<Str<'a>> = "hostname",
+        restart_policy: Option<Str<'a>> = "restartPolicy",
+        grace_s: Option<i64> = "terminationGracePeriodSeconds",
+        containers: List<ContainerText<'a>> = "containers",
+    }
+    /// `spec.containers[]`.
+    pub struct ContainerText<'a> {
+        name: Str<'a> = "name",
+        image: Str<'a> = "image",
+        command: List<Str<'a>> = "command",
+        args: List<Str<'a>> = "args",
+        env: List<Env<'a>> = "env",
+        working_dir: Option<Str<'a>> = "workingDir",
+    }
+    /// `spec.containers[].env[]`.
+    pub struct Env<'a> { name: Str<'a> = "name", value: Str<'a> = "value" }
+}
+
+/// When a container that has ended is started again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RestartPolicy {
+    /// Whatever its exit code was; Kubernetes' default.
+    Always,
+    /// Only after a failure.
+    OnFailure,
+    /// Not at all.
+    Never,
+}
+
+/// A checked pod.
+#[derive(Debug)]
+pub struct Pod {
+    /// `metadata.name`.
+    pub name: Name,
+    /// Whether its containers stay in the device's own network namespace.
+    pub host_network: bool,
+    /// The containers' host name; `None` with `host_network`, where it is the device's.
+    pub hostname: Option<Name>,
+    /// Holds for all containers of the pod.
+    pub restart: RestartPolicy,
+    /// From SIGTERM to SIGKILL.
+    pub grace_s: u32,
+    /// At least one.
+    pub containers: Vec<Container>,
+    /// Fields that were passed over.
+    pub passed: Vec<String>,
+}
+
+/// A checked container.
+#[derive(Debug)]
+pub struct Container {
+    /// Its name in the pod.
+    pub name: Name,
+    /// The bundle's directory.
+    pub bundle: Bundle,
+    /// Replaces the bundle's program and arguments.
+    pub command: Vec<String>,
+    /// Follows `command`, or replaces the arguments of the bundle's program.
+    pub args: Vec<String>,
+    /// `NAME=VALUE`, replacing the bundle's.
+    pub env: Vec<String>,
+    /// Replaces the bundle's working directory.
+    pub cwd: Option<String>,
+}
+
+/// Reads and checks the manifest at `path`; errors name its last component.
+pub fn read(path: &Path) -> Result<Pod> {
+    let file = path.file_name().unwrap_or_default().to_string_lossy();
+    // O_NONBLOCK: a fifo among the manifests must not hold up the boot.
+    let open = std::fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
+    let open = open.during("open", path)?;
+    let meta = open.metadata().during("stat", path)?;
+    let whole = |why: &str| Error::config(&file, "the document", why);
+    if !meta.is_file() {
+        return Err(whole("not a regular file"));
+    }
+    // The limit also holds for a file that grows meanwhile.
+    let mut text = Vec::new();
+    if meta.len() <= MANIFEST_BYTES {
+        text.reserve_exact(usize::try_from(meta.len()).unwrap_or(0) + 1);
+        open.take(MANIFEST_BYTES + 1).read_to_end(&mut text).during("read", path)?;
+    }
+    if meta.len().max(text.len() as u64) > MANIFEST_BYTES {
+        return Err(whole("larger than 256 KiB"));
+    }
+    parse(&file, &text)
+}
+
+/// Checks the manifest `text`; `file` names it in errors.
+pub fn parse(file: &str, text: &[u8]) -> Result<Pod> {
+    let flaw = |field: &str, why: &str| Error::config(file, field, why);
+    let doc: PodText<'_> = json::parse(text).map_err(|f| flaw(&f.field, &f.why))?;
+    // The kind first: of a file that is no Pod at all the fields do not matter.
+    if doc.api_version != "v1" {
+        return Err(flaw("apiVersion", "expected \"v1\""));
+    }
+    if doc.kind != "Pod" {
+        return Err(flaw("kind", "expected \"Pod\""));
+    }
+    // parse() has seen that it is UTF-8.
+    let passed = known::check(file, std::str::from_utf8(text).unwrap_or(""))?;
+    let name = Name::new(&doc.metadata.name.decode()).ok_or_else(|| flaw("metadata.name", Name::WANT))?;
+    let spec = doc.spec.ok_or_else(|| flaw("spec", "expected an object"))?;
+    let restart = match spec.restart_policy {
+        None => RestartPolicy::Always,
+        Some(policy) if policy == "Always" => RestartPolicy::Always,
+        Some(policy) if policy == "OnFailure" => RestartPolicy::OnFailure,
+        Some(policy) if policy == "Never" => RestartPolicy::Never,
+        Some(_) => return Err(flaw("spec.restartPolicy", "expected \"Always\", \"OnFailure\" or \"Never\"")),
+    };
+    let grace_s = match spec.grace_s {
+        None => crate::board::GRACE_DEFAULT_S,
+        Some(grace_s) => {
+            (0..=GRACE_MAX_S).contains(&grace_s).then(|| u32::try_from(grace_s).ok()).flatten().ok_or_else(
+                || flaw("spec.terminationGracePeriodSeconds", "expected a whole number from 0 to 86400"),
+            )?
+        }
+    };
+    let hostname = match spec.hostname {
+        _ if spec.host_network => None,
+        None => Some(name.clone()),
+        Some(text) => Some(Name::new(&text.decode()).ok_or_else(|| flaw("spec.hostname", Name::WANT))?),
+    };
+    if spec.containers.is_empty() {
+        return Err(flaw("spec.containers", "expected at least one container"));
+    }
+    let mut containers = Vec::<Container>::with_capacity(spec.containers.len());
+    for (i, text) in spec.containers.iter().enumerate() {
+        let at = |field: &str, why: &str| flaw(&format!("spec.containers[{i}].{field}"), why);
+        let made = container(text, &at)?;
+        if containers.iter().any(|other| other.name == made.name) {
+            return Err(at("name", "another container of this pod has this name"));
+        }
+        containers.push(made);
+    }
+    Ok(Pod { name, host_network: spec.host_network, hostname, restart, grace_s, containers, passed })
+}
+
+/// Checks one container; `at` makes an error from a field's name.
+fn container(text: &ContainerText<'_>, at: &dyn Fn(&str, &str) -> Error) -> Result<Container> {
+    // What goes to execve ends at the first NUL, so a NUL inside would cut it short unseen.
+    let strings = |list: &[Str<'_>], field: &str| -> Result<Vec<String>> {
+        let decoded = list.iter().map(|text| text.decode()).enumerate();
+        decoded
+            .map(|(k, text)| {
+                if text.contains('\0') { Err(at(&format!("{field}[{k}]"), "holds a NUL")) } else { Ok(text) }
+            })
+            .collect()
+    };
+    let mut env = Vec::with_capacity(text.env.len());
+    for (k, var) in text.env.iter().enumerate() {
+        let (name, value) = (var.name.decode(), var.value.decode());
+        if name.is_empty() || name.contains(['=', '\0']) {
+            return Err(at(&format!("env[{k}].name"), "expected a name without = and NUL"));
+        }
+        if value.contains('\0') {
+            return Err(at(&format!("env[{k}].value"), "holds a NUL"));
+        }
+        env.push(format!("{name}={value}"));
+    }
+    let cwd = text.working_dir.map(Str::decode).filter(|cwd| !cwd.is_empty());
+    if cwd.as_ref().is_some_and(|cwd| !cwd.starts_with('/') || cwd.contains('\0')) {
+        return Err(at("workingDir", "expected an absolute path"));
+    }
+    Ok(Container {
+        name: Name::new(&text.name.decode()).ok_or_else(|| at("name", Name::WANT))?,
+        bundle: Bundle::new(text.image.decode()).ok_or_else(|| at("image", Bundle::WANT))?,
+        command: strings(&text.command, "command")?,
+        args: strings(&text.args, "args")?,
+        env,
+        cwd,
+    })
+}
+
+#[cfg(test)]
+#[path = "manifest_tests.rs"]
+mod tests;

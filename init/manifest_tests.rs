@@ -1,0 +1,108 @@
+//! Manifests as people and tools write them, right and wrong.
+
+use super::*;
+
+const GATEWAY: &str = r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"gateway","labels":{"app":"x"}},
+    "spec":{"restartPolicy":"OnFailure","terminationGracePeriodSeconds":5,"hostname":"gw","containers":[
+    {"name":"broker","image":"broker","command":["/usr/sbin/mosquitto"],"args":["-v"],"ports":[{"containerPort":1883}],"resources":{}},
+    {"name":"sensor","image":"sensor","env":[{"name":"HOST","value":"127.0.0.1"},{"name":"EMPTY"}],"workingDir":"/tmp"}]}}"#;
+
+/// A pod with `spec` and one container made of `container`.
+fn pod(spec: &str, container: &str) -> String {
+    format!(
+        r#"{{"apiVersion":"v1","kind":"Pod","metadata":{{"name":"p"}},"spec":{{{spec}"containers":[{{"name":"c","image":"b"{container}}}]}}}}"#
+    )
+}
+
+fn flaw(text: &[u8]) -> (String, String) {
+    match parse("p.json", text) {
+        Err(Error::Config(flaw)) => {
+            assert_eq!(&*flaw.file, "p.json");
+            (flaw.field.into(), flaw.why.into())
+        }
+        other => unreachable!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_demo_pod_is_read() {
+    let Ok(pod) = parse("gateway.json", GATEWAY.as_bytes()) else { unreachable!() };
+    assert_eq!((pod.name.as_str(), pod.restart, pod.grace_s), ("gateway", RestartPolicy::OnFailure, 5));
+    assert_eq!(pod.hostname, Name::new("gw"));
+    assert_eq!(pod.containers[0].command, ["/usr/sbin/mosquitto"]);
+    assert_eq!(pod.containers[1].env, ["HOST=127.0.0.1", "EMPTY="]);
+    assert_eq!(pod.containers[1].cwd.as_deref(), Some("/tmp"));
+    assert_eq!(pod.passed, ["metadata.labels", "spec.containers[0].ports"]);
+}
+
+#[test]
+fn what_is_left_out_has_the_defaults_of_kubernetes() {
+    let Ok(pod) = parse("p.json", pod("", "").as_bytes()) else { unreachable!() };
+    assert_eq!(
+        (pod.restart, pod.grace_s, pod.host_network),
+        (RestartPolicy::Always, crate::board::GRACE_DEFAULT_S, false)
+    );
+    assert_eq!(pod.hostname, Name::new("p"), "the pod's name");
+    assert!(pod.containers[0].command.is_empty() && pod.containers[0].cwd.is_none());
+}
+
+#[test]
+fn a_host_network_pod_has_the_name_of_the_device() {
+    let Ok(pod) = parse("p.json", pod(r#""hostNetwork":true,"hostname":"x","#, "").as_bytes()) else {
+        unreachable!()
+    };
+    assert!(pod.host_network && pod.hostname.is_none());
+}
+
+#[test]
+fn each_wrong_field_is_named() {
+    for (text, field) in [
+        (r#"{}"#.to_owned(), "apiVersion"),
+        (r#"{"apiVersion":"v1","kind":"Deployment","spec":{"replicas":3}}"#.to_owned(), "kind"),
+        (r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"../x"}}"#.to_owned(), "metadata.name"),
+        (r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"x"}}"#.to_owned(), "spec"),
+        (
+            r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"x"},"spec":{}}"#.to_owned(),
+            "spec.containers",
+        ),
+        (pod(r#""restartPolicy":"Sometimes","#, ""), "spec.restartPolicy"),
+        (pod(r#""terminationGracePeriodSeconds":-1,"#, ""), "spec.terminationGracePeriodSeconds"),
+        (pod(r#""terminationGracePeriodSeconds":1e3,"#, ""), "spec.terminationGracePeriodSeconds"),
+        (pod(r#""hostname":"A B","#, ""), "spec.hostname"),
+        (pod(r#""hostPID":true,"#, ""), "spec.hostPID"),
+        (pod("", r#","image":"../../etc""#), "spec.containers[0].image"),
+        (pod("", r#","image":7"#), "spec.containers[0].image"),
+        (pod("", r#","command":"sh""#), "spec.containers[0].command"),
+        (pod("", r#","command":["sh",1]"#), "spec.containers[0].command[1]"),
+        (pod("", r#","args":["a\u0000b"]"#), "spec.containers[0].args[0]"),
+        (pod("", r#","env":[{"name":"A=B","value":""}]"#), "spec.containers[0].env[0].name"),
+        (pod("", r#","workingDir":"tmp""#), "spec.containers[0].workingDir"),
+        (pod("", r#","volumeMounts":[{"name":"x"}]"#), "spec.containers[0].volumeMounts"),
+        (pod("", r#"},{"name":"c","image":"b""#), "spec.containers[1].name"),
+    ] {
+        assert_eq!(flaw(text.as_bytes()).0, field, "{text}");
+    }
+}
+
+#[test]
+fn text_that_is_no_document_is_named_by_its_place() {
+    for end in 0..GATEWAY.len() {
+        assert!(flaw(&GATEWAY.as_bytes()[..end]).0.starts_with("line "), "{end}");
+    }
+    assert_eq!(flaw(b"{\"apiVersion\":\"\xff\"}").1, "not UTF-8");
+    assert_eq!(flaw("[".repeat(100_000).as_bytes()).1, "nested more than 32 deep");
+}
+
+#[test]
+fn a_file_that_is_too_large_or_no_file_is_refused_before_it_is_read() {
+    let dir = std::env::temp_dir().join(format!("mote-manifest-{}", std::process::id()));
+    assert!(std::fs::create_dir_all(&dir).is_ok());
+    let path = dir.join("big.json");
+    let Ok(file) = std::fs::File::create(&path) else { unreachable!() };
+    assert!(file.set_len(100 * 1024 * 1024).is_ok());
+    let text = |path: &Path| read(path).map_or_else(|e| e.to_string(), |_| String::new());
+    assert_eq!(text(&path), "big.json: the document: larger than 256 KiB");
+    assert!(text(&dir).contains("not a regular file"), "{}", text(&dir));
+    assert!(text(&dir.join("none.json")).ends_with("none.json): no such file or directory"));
+    let _ = std::fs::remove_dir_all(&dir);
+}

@@ -1,0 +1,165 @@
+#!/bin/sh
+# Installs what is missing, and nothing else: setup.sh [build|qemu|test|bench]...
+#
+# `build` needs a Rust toolchain, a C linker for build scripts and readelf; `qemu` the two emulators and what makes
+# images; `test` and `bench` the runtimes that mote is compared with. The toolchain chosen is written to
+# target/toolchain.env, which the Makefile includes. When all is there, this prints nothing and takes no time.
+set -eu
+cd "$(dirname "$0")"
+
+ENV_FILE=target/toolchain.env
+CHANNEL=$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
+TARGETS=$(sed -n 's/^targets = \[\(.*\)\]/\1/p' rust-toolchain.toml | tr -d '",')
+
+say() { echo "setup: $*"; }
+has() { command -v "$1" >/dev/null 2>&1; }
+
+# need COMMAND PACKAGE: remembers PACKAGE when COMMAND is not there.
+MISSING=
+need() { has "$1" || MISSING="$MISSING $2"; }
+
+can_apt_install() {
+    [ "$(id -u)" = 0 ] && has apt-get && grep -qs '^ID=debian$' /etc/os-release &&
+        grep -qs '^VERSION_ID="12"$' /etc/os-release
+}
+
+# Installs the packages that `need` remembered, or says once what somebody else has to install.
+install_missing() {
+    [ -n "$MISSING" ] || return 0
+    if ! can_apt_install; then
+        say "please install (names of Debian 12's packages; root there may leave it to setup.sh):$MISSING" >&2
+        exit 1
+    fi
+    say "installing Debian packages:$MISSING"
+    apt_update_once
+    # shellcheck disable=SC2086 # a list of words
+    apt_get install -y --no-install-recommends $MISSING
+    MISSING=
+}
+
+# apt is loud and its noise helps only when it fails.
+apt_get() {
+    mkdir -p target
+    DEBIAN_FRONTEND=noninteractive apt-get "$@" >target/apt.log 2>&1 || {
+        cat target/apt.log >&2
+        say "apt-get $1 failed" >&2
+        exit 1
+    }
+}
+
+APT_UPDATED=
+apt_update_once() {
+    [ -z "$APT_UPDATED" ] || return 0
+    say 'updating the package lists'
+    # One unreachable third-party source must not stop the set-up: `install` reports what it really misses.
+    apt-get update >/dev/null 2>&1 || true
+    APT_UPDATED=yes
+}
+
+# ---- the Rust toolchain -------------------------------------------------------------------------------------------
+
+rustup_is_complete() {
+    sysroot=$(rustc "+$CHANNEL" --print sysroot 2>/dev/null) || return 1
+    for path in bin/cargo-clippy bin/cargo-fmt lib/rustlib/src/rust/library/std; do
+        [ -e "$sysroot/$path" ] || return 1
+    done
+    for target in $TARGETS; do
+        [ -e "$sysroot/lib/rustlib/$target/lib" ] || return 1
+    done
+}
+
+use_rustup() {
+    has rustup || return 1
+    if ! rustup_is_complete; then
+        say "rustup: installing Rust $CHANNEL with rust-src, clippy, rustfmt and the musl targets"
+        # rustup reads the rest of rust-toolchain.toml by itself only where RUSTUP_AUTO_INSTALL allows it.
+        # shellcheck disable=SC2046,SC2086 # a list of options
+        rustup toolchain install "$CHANNEL" --no-self-update --profile minimal -c rust-src -c clippy -c rustfmt \
+            $(printf -- '-t %s ' $TARGETS) >target/rustup.log 2>&1 || true
+        rustup_is_complete || {
+            say "rustup cannot install Rust $CHANNEL (see target/rustup.log)"
+            return 1
+        }
+    fi
+    echo 'export CARGO := cargo' | write_env "rustup's Rust $CHANNEL"
+}
+
+# Debian 12's own toolchain. It has no library for the musl targets: every build makes it from source, so the plain
+# build asks for build-std too. The C runtime comes from musl-tools, and for the other architecture from an unpacked
+# musl-dev. Rust links libunwind by name although nothing of it is used with panic=abort: an empty archive will do.
+use_debian() {
+    [ "$(dpkg --print-architecture 2>/dev/null)" = amd64 ] || {
+        say "please install rustup (https://rustup.rs) with Rust $CHANNEL" >&2
+        exit 1
+    }
+    for package in rustc-web cargo-web rust-web-src rust-web-clippy rustfmt-web; do
+        [ -e "/usr/share/doc/$package" ] || MISSING="$MISSING $package"
+    done
+    need musl-gcc musl-tools
+    need ld.lld lld
+    install_missing
+    lib=$PWD/target/debian-musl
+    mkdir -p "$lib"
+    [ -e "$lib/libunwind.a" ] || ar cr "$lib/libunwind.a"
+    if [ ! -e "$lib/aarch64" ]; then
+        say 'unpacking musl-dev for arm64 to target/debian-musl'
+        tools/debfetch arm64 musl-dev
+        dpkg -x target/cache/arm64/debs/musl-dev_*.deb "$lib/unpacked"
+        ln -s unpacked/usr/lib/aarch64-linux-musl "$lib/aarch64"
+    fi
+    arm=$lib/aarch64
+    write_env "Debian's rustc-web" <<EOF
+export CARGO := /usr/bin/cargo
+export RUSTC := /usr/bin/rustc
+export CARGO_TARGET_X86_64_UNKNOWN_LINUX_MUSL_LINKER := musl-gcc
+export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_LINKER := ld.lld
+PLAIN_CARGO_FLAGS := -Zbuild-std=std,panic_abort
+BUILD_STD_FEATURES_aarch64 := ,compiler-builtins-mem
+RUSTFLAGS_x86_64 := -Clink-self-contained=no -Crelocation-model=static -L$lib
+RUSTFLAGS_aarch64 := -Clink-self-contained=no -Clinker-flavor=ld.lld -L$lib -L$arm -Clink-args=$arm/crt1.o -Clink-args=$arm/crti.o -Clink-args=$arm/crtn.o
+EOF
+}
+
+# write_env NAME: standard input becomes the file that make includes; says so only when that changes something.
+write_env() {
+    { echo "# By setup.sh: $1."; cat; } >"$ENV_FILE.new"
+    if cmp -s "$ENV_FILE.new" "$ENV_FILE"; then
+        rm "$ENV_FILE.new"
+    else
+        mv "$ENV_FILE.new" "$ENV_FILE"
+        say "building with $1"
+    fi
+}
+
+# ---- what was asked for -------------------------------------------------------------------------------------------
+
+mkdir -p target
+for what in "${@:-build}"; do
+    case $what in
+    build)
+        need cc gcc
+        need readelf binutils
+        need git git
+        install_missing
+        # Once Debian's toolchain was chosen it stays, lest every build waits for a rustup that cannot download.
+        if grep -qs "Debian's" "$ENV_FILE"; then use_debian; else use_rustup || use_debian; fi
+        ;;
+    qemu)
+        need qemu-system-x86_64 qemu-system-x86
+        need qemu-system-aarch64 qemu-system-arm
+        need python3 python3
+        need dpkg-deb dpkg
+        install_missing
+        ;;
+    test | bench)
+        need runc runc
+        need crun crun
+        need strace strace
+        install_missing
+        ;;
+    *)
+        say "unknown argument $what: build, qemu, test or bench" >&2
+        exit 1
+        ;;
+    esac
+done

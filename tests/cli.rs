@@ -1,0 +1,231 @@
+//! The command line itself: global options, `spec`, `--version`, and the log that callers parse.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod common;
+
+use common::{Test, is_mote, spec};
+use serde_json::Value;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+#[test]
+fn version_names_the_program_the_commit_and_the_spec() {
+    let t = Test::new();
+    for flag in ["--version", "-v"] {
+        let text = t.bare().arg(flag).run().ok().to_owned();
+        let lines: Vec<&str> = text.lines().collect();
+        let name = if is_mote() { "mote" } else { "runc" };
+        assert!(lines[0].starts_with(&format!("{name} version ")), "{text}");
+        assert!(lines[1].starts_with("commit: "), "{text}");
+        assert!(lines[2].starts_with("spec: 1."), "{text}");
+    }
+}
+
+#[test]
+fn spec_writes_a_config_that_runs() {
+    let t = Test::new();
+    let bundle = t.bundle("b", &spec(&["true"]));
+    fs::remove_file(bundle.join("config.json")).unwrap();
+    t.bare().arg("spec").cwd(&bundle).run().ok();
+
+    let text = fs::read_to_string(bundle.join("config.json")).unwrap();
+    let mut config: Value = serde_json::from_str(&text).unwrap();
+    assert!(text.starts_with("{\n\t\"ociVersion\": "), "indented by tabs: {text}");
+    assert_eq!(config["process"]["terminal"], true);
+    config["process"]["terminal"] = false.into();
+    config["process"]["args"] = serde_json::json!(["id", "-u"]);
+    common::write_config(&bundle, &config);
+    assert_eq!(t.run_bundle(&bundle).run().ok(), "0\n");
+}
+
+#[test]
+fn spec_writes_what_runc_writes() {
+    let t = Test::new();
+    let mut written = Vec::new();
+    for program in [common::binary().to_str().unwrap(), "runc"] {
+        let dir = t.dir.join(format!("spec.{}", written.len()));
+        fs::create_dir(&dir).unwrap();
+        t.command(program).arg("spec").cwd(&dir).run().ok();
+        let mut config: Value = serde_json::from_slice(&fs::read(dir.join("config.json")).unwrap()).unwrap();
+        config["ociVersion"] = Value::Null;
+        config["hostname"] = Value::Null;
+        written.push(config);
+    }
+    assert_eq!(written[0], written[1]);
+}
+
+#[test]
+fn spec_goes_to_the_bundle_and_does_not_overwrite() {
+    let t = Test::new();
+    let dir = t.dir.join("b");
+    fs::create_dir(&dir).unwrap();
+    t.bare().args(["spec", "--bundle"]).arg(&dir).run().ok();
+    assert!(dir.join("config.json").is_file());
+    fs::write(dir.join("config.json"), "mine").unwrap();
+    t.bare().args(["spec", "--bundle"]).arg(&dir).run().fails_saying(&["config.json exists"]);
+    assert_eq!(fs::read_to_string(dir.join("config.json")).unwrap(), "mine");
+}
+
+#[test]
+fn options_take_their_value_after_a_space_or_an_equals_sign() {
+    let t = Test::new();
+    let bundle = t.bundle("b", &spec(&["echo", "ran"]));
+    let root = t.root.to_str().unwrap().to_owned();
+    let bundle = bundle.to_str().unwrap();
+    for args in [
+        vec![format!("--root={root}"), "run".into(), format!("--bundle={bundle}"), t.id()],
+        vec!["--root".into(), root.clone(), "run".into(), "-b".into(), bundle.into(), t.id()],
+        vec!["-root".into(), root.clone(), "run".into(), format!("-b={bundle}"), t.id()],
+        vec!["--root".into(), root.clone(), "--log-format".into(), "json".into(), "run".into(), "-bundle".into(), bundle.into(), t.id()],
+    ] {
+        assert_eq!(t.bare().args(&args).run().ok(), "ran\n", "{args:?}");
+    }
+}
+
+#[test]
+fn an_empty_value_is_a_value() {
+    let t = Test::new();
+    let bundle = t.bundle("b", &spec(&["echo", "ran"]));
+    // Callers write --log= and --pid-file "" for "none".
+    let out = t.mote(["--log=", "run", "--pid-file", "", "--console-socket=", "-b"]).arg(&bundle).arg(t.id()).run();
+    assert_eq!(out.ok(), "ran\n");
+}
+
+#[test]
+fn switches_that_engines_pass_are_taken() {
+    let t = Test::new();
+    let bundle = t.bundle("b", &spec(&["true"]));
+    let id = t.id();
+    t.mote(["--debug=false", "--rootless=false", "create", "--no-pivot=false", "--no-new-keyring", "-b"]).arg(&bundle).arg(&id).run().ok();
+    t.mote(["--rootless", "auto", "start", &id]).run().ok();
+    t.wait_status(&id, "stopped");
+}
+
+#[test]
+fn wrong_command_lines_are_refused() {
+    let t = Test::new();
+    let bundle = t.bundle("b", &spec(&["true"]));
+    let bundle = bundle.to_str().unwrap();
+    let cases: &[(&[&str], &str)] = &[
+        (&["run", "--nosuch", "x"], "nosuch"),
+        (&["--nosuch", "list"], "nosuch"),
+        (&["run"], "run"),
+        (&["create", "-b", bundle], "create"),
+        (&["run", "-b", bundle, "a", "b"], "run"),
+        (&["state"], "state"),
+        (&["state", "a", "b"], "state"),
+        (&["delete"], "delete"),
+        (&["start"], "start"),
+        (&["kill"], "kill"),
+        (&["run", "x", "--bundle"], ""),
+        (&["run", "--bundle"], "bundle"),
+        (&["--root"], "root"),
+        (&["run", "--detach=maybe", "-b", bundle, "x"], "detach"),
+        (&["--log-format", "xml", "list"], "xml"),
+        (&["--log", "/nonexistent/dir/log", "list"], "/nonexistent/dir/log"),
+    ];
+    for (args, word) in cases {
+        t.mote(*args).run().fails_and_mote_says(&[word]);
+    }
+    t.assert_nothing_left();
+}
+
+#[test]
+fn an_unknown_command_is_refused() {
+    let t = Test::new();
+    for args in [&["nosuch"][..], &["nosuch", "--flag", "x"], &["Run", "x"]] {
+        let out = t.mote(args).run();
+        assert!(matches!(out.code(), 1 | 3), "{out}");
+        assert!(out.stderr.contains(args[0]), "{out}");
+    }
+}
+
+#[test]
+fn the_state_root_is_made_when_it_is_missing_and_only_for_the_owner() {
+    let t = Test::new();
+    let root = t.root.join("a/b");
+    let bundle = t.bundle("b", &spec(&["sleep", "100"]));
+    let id = t.id();
+    let mote = |args: &[&str]| t.bare().arg("--root").arg(&root).args(args).run();
+    mote(&["create", "-b", bundle.to_str().unwrap(), &id]).ok();
+    assert_eq!(fs::metadata(&root).unwrap().permissions().mode() & 0o077, 0);
+    assert_eq!(fs::read_dir(&root).unwrap().count(), 1, "one directory for one container");
+    mote(&["delete", "--force", &id]).ok();
+    fs::remove_dir_all(t.root.join("a")).unwrap();
+}
+
+#[test]
+fn a_container_is_known_in_its_own_root_only() {
+    let t = Test::new();
+    let bundle = t.bundle("b", &spec(&["sleep", "100"]));
+    let other = t.dir.join("other");
+    let id = t.create(&bundle);
+    let out = t.bare().arg("--root").arg(&other).args(["state", &id]).run();
+    out.fails_saying(&["does not exist"]);
+}
+
+#[test]
+fn a_failure_writes_one_json_line_to_the_log_and_the_message_to_stderr() {
+    let t = Test::new();
+    let log = t.dir.join("log.json");
+    let logged = |args: &[&str]| t.bare().arg("--log").arg(&log).args(["--log-format", "json", "--root"]).arg(&t.root).args(args).run();
+    for (n, args) in [&["state", "nobody"][..], &["start", "nobody"], &["create", "-b", "/nonexistent", "x"]].iter().enumerate() {
+        let out = logged(args);
+        out.fails();
+        let text = fs::read_to_string(&log).unwrap();
+        assert!(text.ends_with('\n'), "{text:?}");
+        let lines: Vec<Value> = text.lines().map(|l| serde_json::from_str(l).unwrap_or_else(|e| panic!("{e}: {l}"))).collect();
+        assert_eq!(lines.len(), n + 1, "exactly one line a failure, appended: {text}");
+        let last = &lines[n];
+        assert_eq!(last["level"], "error", "{text}");
+        let msg = last["msg"].as_str().unwrap();
+        assert!(out.stderr.contains(msg.trim_end()), "stderr lacks {msg:?}: {out}");
+        let (time, now) = (last["time"].as_str().unwrap(), t.command("date").args(["-u", "+%FT"]).run().ok().trim().to_owned());
+        assert!(time.starts_with(&now) && time.ends_with('Z'), "{time} is no RFC 3339 time of today");
+        if is_mote() {
+            assert_eq!(last.as_object().unwrap().len(), 3, "{text}");
+        }
+    }
+}
+
+#[test]
+fn the_log_line_is_json_whatever_the_message_holds() {
+    let t = Test::new();
+    let log = t.dir.join("log.json");
+    let nasty = "/nonexistent/\"quote\\back\u{1b}[31m\u{7f}\ttab\nnewline é\u{2028}";
+    let out = t.bare().arg("--log").arg(&log).args(["--log-format", "json", "--root"]).arg(&t.root).args(["create", "-b", nasty, &t.id()]).run();
+    out.fails();
+    let text = fs::read_to_string(&log).unwrap();
+    assert_eq!(text.matches('\n').count(), 1, "{text:?}");
+    let line: Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text:?}"));
+    assert!(line["msg"].as_str().unwrap().contains("nonexistent"), "{text:?}");
+}
+
+#[test]
+fn success_leaves_the_log_empty() {
+    let t = Test::new();
+    let bundle = t.bundle("b", &spec(&["sh", "-c", "exit 3"]));
+    let log = t.dir.join("log.json");
+    let out = t.mote(["--log-format=json", "--log"]).arg(&log).args(["run", "-b"]).arg(&bundle).arg(t.id()).run();
+    assert_eq!(out.code(), 3, "the program's code is no failure of the runtime");
+    assert_eq!(fs::read_to_string(&log).unwrap_or_default(), "");
+}
+
+#[test]
+fn the_text_log_holds_the_message_too() {
+    let t = Test::new();
+    let log = t.dir.join("log");
+    t.mote(["--log"]).arg(&log).args(["state", "nobody"]).run().fails_saying(&["does not exist"]);
+    let text = fs::read_to_string(&log).unwrap();
+    assert_eq!(text.matches('\n').count(), 1, "{text:?}");
+    assert!(text.contains("level=error") && text.contains("does not exist"), "{text:?}");
+}
+
+#[test]
+fn help_is_given_and_is_no_failure() {
+    let t = Test::new();
+    for args in [&["--help"][..], &["-h"], &["run", "--help"], &["help"]] {
+        let text = t.mote(args).run().ok().to_owned();
+        assert!(text.contains("run") && text.contains("--"), "{args:?}: {text}");
+    }
+}

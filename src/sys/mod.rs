@@ -2,4 +2,20 @@
 //!
 //! A wrapper has the name of its system call, takes borrowed descriptors, returns owned ones, and sets `O_CLOEXEC`
 //! itself. What nix wraps safely is called through nix directly.
-#![allow(unsafe_code)] // the one place; see shared/style.md section 5
+#![allow(unsafe_code, reason = "the one place for it; shared/style.md section 5")]
+
+pub mod bpf;
+pub mod capability;
+pub mod clone;
+pub mod credentials;
+pub mod exec;
+pub mod mount;
+pub mod process;
+pub mod terminal;
+
+use nix::errno::Errno;
+
+/// The result of a raw system call in nix's terms.
+fn checked(result: Result<usize, syscalls::Errno>) -> Result<usize, Errno> {
+    result.map_err(|e| Errno::from_raw(e.into_raw()))
+}

@@ -1,0 +1,309 @@
+//! `config.json` checked and resolved: everything a create will do, in the order it will do it, before the kernel is
+//! asked for anything. What is wrong is named by its JSON path; what mote cannot do is refused, never ignored.
+
+use std::ffi::CStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use nix::mount::MsFlags;
+use nix::sched::CloneFlags;
+
+use crate::cgroup::{self, Cgroups};
+use crate::json::{List, Str};
+use crate::spec::Spec;
+use crate::strings::{Refused, Strings};
+use crate::sys::exec::CStrList;
+use crate::tables::{self, Effect, lookup};
+
+mod mounts;
+mod process;
+mod unsupported;
+
+pub use mounts::{Kind, Mount};
+pub use process::{CapabilitySets, Process};
+
+/// A wrong field: its path and what is wrong.
+pub type Wrong = (String, String);
+
+/// The result of checking a field.
+pub type Checked<T> = Result<T, Wrong>;
+
+/// Everything a create will do.
+#[derive(Debug)]
+pub struct Plan<'a> {
+    /// Namespaces to make.
+    pub new_namespaces: CloneFlags,
+    /// Namespaces to join, in order.
+    pub join: Vec<Join<'a>>,
+    /// The root filesystem on the host.
+    pub rootfs: &'a CStr,
+    /// Whether the root is read-only in the end.
+    pub root_readonly: bool,
+    /// Propagation given to the whole mount namespace first.
+    pub propagation: MsFlags,
+    /// Mounts in order.
+    pub mounts: Vec<Mount<'a>>,
+    /// Paths in the container that read as empty.
+    pub masked: Vec<&'a CStr>,
+    /// Paths in the container that cannot be written.
+    pub readonly: Vec<&'a CStr>,
+    /// Whether `/dev` is the container's own, to be filled with the default devices.
+    pub make_devices: bool,
+    /// Kernel parameters: path below `/proc/sys` and value.
+    pub sysctls: Vec<(&'a CStr, &'a CStr)>,
+    /// Name of the host.
+    pub hostname: Option<&'a CStr>,
+    /// NIS domain name.
+    pub domainname: Option<&'a CStr>,
+    /// The program and who it runs as.
+    pub process: Process<'a>,
+    /// The container's cgroup, relative to the hierarchy's mount point, without a leading slash.
+    pub cgroup: &'a CStr,
+    /// Which devices may be used.
+    pub devices: Vec<cgroup::devices::Rule>,
+}
+
+/// A namespace to join.
+#[derive(Debug)]
+pub struct Join<'a> {
+    /// Its kind.
+    pub kind: CloneFlags,
+    /// Where it is to be found on the host.
+    pub path: &'a CStr,
+}
+
+/// What the caller asks for besides `config.json`: PID 1 overrides parts of a bundle by the pod's manifest.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Overrides<'o> {
+    /// A network namespace to join instead of what `linux.namespaces` says.
+    pub netns: Option<&'o Path>,
+    /// Instead of `process.args`.
+    pub args: Option<&'o [String]>,
+    /// `NAME=VALUE` entries that take the place of those with the same name.
+    pub env: &'o [String],
+    /// Instead of `process.cwd`.
+    pub cwd: Option<&'o str>,
+    /// Instead of `hostname`.
+    pub hostname: Option<&'o str>,
+    /// Instead of `linux.cgroupsPath`.
+    pub cgroup: Option<&'o str>,
+}
+
+/// Checks `spec` and resolves it for `bundle`.
+pub fn make<'a>(
+    spec: &Spec<'_>,
+    bundle: &Path,
+    id: &str,
+    overrides: &Overrides<'_>,
+    cgroups: &Cgroups,
+    buffer: &'a mut [u8],
+) -> Checked<Plan<'a>> {
+    let strings = &mut Strings::new(buffer);
+    if !spec.oci_version.decode().starts_with("1.") {
+        return wrong("ociVersion", "expected a version 1.x of runtime-spec");
+    }
+    unsupported::refuse(spec)?;
+    let process = spec.process.as_ref().ok_or_else(|| missing("process"))?;
+
+    let (new_namespaces, join) = namespaces(spec, overrides, strings)?;
+    if !new_namespaces.contains(CloneFlags::CLONE_NEWNS) && !join.iter().any(|j| j.kind == CloneFlags::CLONE_NEWNS) {
+        return wrong("linux.namespaces", "a namespace of type mount is needed: without one the mounts would be the host's");
+    }
+    let own = join.iter().fold(new_namespaces, |all, j| all | j.kind);
+
+    let propagation = match spec.linux.rootfs_propagation {
+        None => MsFlags::MS_SLAVE | MsFlags::MS_REC,
+        Some(word) if word.is_empty() => MsFlags::MS_SLAVE | MsFlags::MS_REC,
+        Some(word) => lookup(tables::ROOTFS_PROPAGATION, word).ok_or_else(|| {
+            let allowed = tables::names(tables::ROOTFS_PROPAGATION);
+            ("linux.rootfsPropagation".to_owned(), format!("\"{word}\" is none of {allowed}"))
+        })?,
+    };
+
+    let root = spec.root.as_ref().ok_or_else(|| missing("root"))?;
+    if root.path.is_empty() {
+        return Err(missing("root.path"));
+    }
+    let rootfs = on_host(strings, bundle, root.path).map_err(|e| refused("root.path", e))?;
+    let cgroup = match (overrides.cgroup, spec.linux.cgroups_path) {
+        (Some(path), _) => strings.concat(&[path.as_bytes()]).map_err(|e| refused("linux.cgroupsPath", e))?,
+        (None, Some(path)) if !path.is_empty() => cgroups_path(path, strings)?,
+        _ => strings.concat(&[b"mote-", id.as_bytes()]).map_err(|e| refused("linux.cgroupsPath", e))?,
+    };
+    let mounts = mounts::plan(spec, bundle, own, cgroups, cgroup, strings)?;
+    let paths = |list: &List<Str<'_>>, name: &str, strings: &mut Strings<'a>| {
+        let path = |(i, path): (usize, &Str<'_>)| in_container(strings, *path, &format!("linux.{name}[{i}]"));
+        list.iter().enumerate().map(path).collect::<Checked<Vec<_>>>()
+    };
+    let masked = paths(&spec.linux.masked_paths, "maskedPaths", strings)?;
+    let readonly = paths(&spec.linux.readonly_paths, "readonlyPaths", strings)?;
+
+    let uts = own.contains(CloneFlags::CLONE_NEWUTS);
+    let hostname = match overrides.hostname {
+        Some(name) => Some(strings.concat(&[name.as_bytes()]).map_err(|e| refused("hostname", e))?),
+        None => host_word(spec.hostname, "hostname", uts, strings)?,
+    };
+    let domainname = host_word(spec.domainname, "domainname", uts, strings)?;
+    Ok(Plan {
+        new_namespaces,
+        join,
+        rootfs,
+        root_readonly: root.readonly,
+        propagation,
+        // A bound /dev is somebody else's; runc and crun leave it alone as well.
+        make_devices: !mounts.iter().any(|m| m.target == c"/dev" && matches!(m.kind, Kind::Bind { .. })),
+        mounts,
+        masked,
+        readonly,
+        sysctls: sysctls(spec, own, strings)?,
+        hostname,
+        domainname,
+        process: process::plan(process, overrides, strings)?,
+        cgroup,
+        devices: devices(spec)?,
+    })
+}
+
+/// `linux.namespaces` as flags to make and paths to join.
+fn namespaces<'a>(
+    spec: &Spec<'_>,
+    overrides: &Overrides<'_>,
+    strings: &mut Strings<'a>,
+) -> Checked<(CloneFlags, Vec<Join<'a>>)> {
+    let (mut new, mut seen, mut join) = (CloneFlags::empty(), CloneFlags::empty(), Vec::new());
+    for (i, namespace) in spec.linux.namespaces.iter().enumerate() {
+        let at = |field: &str| format!("linux.namespaces[{i}].{field}");
+        let kind = lookup(tables::NAMESPACES, namespace.kind).ok_or_else(|| {
+            let allowed = tables::names(tables::NAMESPACES);
+            (at("type"), format!("\"{}\" is none of {allowed}", namespace.kind))
+        })?;
+        if seen.contains(kind) {
+            return Err((at("type"), format!("\"{}\" stands twice", namespace.kind)));
+        }
+        seen |= kind;
+        match namespace.path {
+            _ if kind == CloneFlags::CLONE_NEWNET && overrides.netns.is_some() => {}
+            Some(path) if !path.is_empty() => join.push(Join { kind, path: in_container(strings, path, &at("path"))? }),
+            _ => new |= kind,
+        }
+    }
+    if let Some(netns) = overrides.netns {
+        let path = strings.concat(&[netns.as_os_str().as_bytes()]).map_err(|e| refused("linux.namespaces", e))?;
+        join.push(Join { kind: CloneFlags::CLONE_NEWNET, path });
+    }
+    Ok((new, join))
+}
+
+/// A host or domain name: the container's own UTS namespace, 64 bytes at most (`__NEW_UTS_LEN`, uname(2)).
+fn host_word<'a>(
+    word: Option<Str<'_>>,
+    field: &str,
+    uts: bool,
+    strings: &mut Strings<'a>,
+) -> Checked<Option<&'a CStr>> {
+    let Some(word) = word.filter(|word| !word.is_empty()) else { return Ok(None) };
+    if !uts {
+        return wrong(field, "needs a namespace of type uts in linux.namespaces");
+    }
+    let name = strings.decode(b"", word).map_err(|e| refused(field, e))?;
+    if name.count_bytes() > 64 {
+        return wrong(field, "longer than the 64 bytes that the kernel allows");
+    }
+    Ok(Some(name))
+}
+
+/// `linux.cgroupsPath` without its leading slash; it must not climb.
+fn cgroups_path<'a>(path: Str<'_>, strings: &mut Strings<'a>) -> Checked<&'a CStr> {
+    let field = "linux.cgroupsPath";
+    let decoded = path.decode();
+    let parts = decoded.split('/').filter(|part| !part.is_empty());
+    if parts.clone().any(|part| part == "." || part == "..") {
+        return wrong(field, "the components . and .. are not allowed");
+    }
+    let clean = parts.collect::<Vec<_>>().join("/");
+    if clean.is_empty() {
+        return wrong(field, "the root of the hierarchy cannot be a container's cgroup");
+    }
+    strings.concat(&[clean.as_bytes()]).map_err(|e| refused(field, e))
+}
+
+/// `linux.sysctl`: only what belongs to a namespace that is the container's own.
+fn sysctls<'a>(spec: &Spec<'_>, own: CloneFlags, strings: &mut Strings<'a>) -> Checked<Vec<(&'a CStr, &'a CStr)>> {
+    let one = |(key, value): &(Str<'_>, Str<'_>)| {
+        let (name, field) = (key.decode(), format!("linux.sysctl[\"{key}\"]"));
+        // sysctl(8): with slashes between the words, dots belong to them (eth0.1).
+        let words: Vec<&str> = name.split(if name.contains('/') { '/' } else { '.' }).collect();
+        // A plain alphabet, so that the name cannot climb out of /proc/sys.
+        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'@' | b':');
+        if !words.iter().all(|word| !matches!(*word, "" | "." | "..") && word.bytes().all(plain)) {
+            return Err((field, "expected words of letters, digits, _ and - with dots between them".to_owned()));
+        }
+        let dotted = words.join(".");
+        let row = tables::SYSCTLS.iter().find(|(prefix, _)| match prefix.strip_suffix('.') {
+            Some(_) => dotted.starts_with(prefix),
+            None => dotted == *prefix,
+        });
+        let Some((_, namespace)) = row else {
+            return Err((field, "belongs to no namespace, so it would change the host".to_owned()));
+        };
+        if !own.contains(*namespace) {
+            return Err((field, "needs an own namespace of its kind in linux.namespaces".to_owned()));
+        }
+        let path = strings.concat(&[b"/proc/sys/", words.join("/").as_bytes()]).map_err(|e| refused(&field, e))?;
+        Ok((path, strings.decode(b"", *value).map_err(|e| refused(&field, e))?))
+    };
+    spec.linux.sysctl.iter().map(one).collect()
+}
+
+/// `linux.resources.devices`
+fn devices(spec: &Spec<'_>) -> Checked<Vec<cgroup::devices::Rule>> {
+    let rules = spec.linux.resources.devices.iter().enumerate();
+    rules
+        .map(|(i, rule)| {
+            cgroup::devices::Rule::new(rule)
+                .map_err(|(field, why)| (format!("linux.resources.devices[{i}].{field}"), why.to_owned()))
+        })
+        .collect()
+}
+
+/// A path of the host: absolute, or relative to the bundle.
+fn on_host<'a>(strings: &mut Strings<'a>, bundle: &Path, path: Str<'_>) -> Result<&'a CStr, Refused> {
+    if path.chars().next() == Some('/') {
+        return strings.decode(b"", path);
+    }
+    let mut prefix = bundle.as_os_str().as_bytes().to_vec();
+    prefix.push(b'/');
+    strings.decode(&prefix, path)
+}
+
+/// An absolute path. It is resolved later, beneath a descriptor where it is the container's.
+fn in_container<'a>(strings: &mut Strings<'a>, path: Str<'_>, field: &str) -> Checked<&'a CStr> {
+    if path.chars().next() != Some('/') {
+        return wrong(field, "expected an absolute path");
+    }
+    strings.decode(b"", path).map_err(|e| refused(field, e))
+}
+
+/// A wrong field.
+fn wrong<T>(field: impl Into<String>, why: &str) -> Checked<T> {
+    Err((field.into(), why.to_owned()))
+}
+
+/// A field that has to be there.
+fn missing(field: &str) -> Wrong {
+    (field.to_owned(), "missing".to_owned())
+}
+
+/// A string that cannot be handed to the kernel.
+fn refused(field: &str, reason: Refused) -> Wrong {
+    (field.to_owned(), reason.why().to_owned())
+}
+
+/// `process.args` and the like as a list for execve.
+fn list<'a>(strings: impl ExactSizeIterator<Item = Checked<&'a CStr>>) -> Checked<CStrList<'a>> {
+    let mut list = CStrList::with_capacity(strings.len());
+    for string in strings {
+        list.push(string?);
+    }
+    Ok(list)
+}

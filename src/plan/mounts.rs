@@ -1,0 +1,216 @@
+//! `mounts`: what goes where, with which flags.
+
+use std::ffi::CStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use nix::mount::MsFlags;
+use nix::sched::CloneFlags;
+
+use super::{Checked, Effect, Spec, Strings, in_container, on_host, refused, wrong};
+use crate::cgroup::{self, Cgroups};
+use crate::spec;
+use crate::sys::mount::attr;
+use crate::tables::{MOUNT_ATTRIBUTES, MOUNT_OPTIONS};
+
+/// One mount.
+#[derive(Debug)]
+pub struct Mount<'a> {
+    /// What is mounted.
+    pub kind: Kind,
+    /// A device, a path of the host for bind mounts, or a name.
+    pub source: &'a CStr,
+    /// Filesystem type; empty for bind mounts.
+    pub fstype: &'a CStr,
+    /// Where, in the container, absolute.
+    pub target: &'a CStr,
+    /// For a new filesystem: flags of mount(2).
+    pub flags: MsFlags,
+    /// For a new filesystem: its own options, comma-separated; may be empty.
+    pub data: &'a CStr,
+    /// For a bind mount, and to seal a filesystem: attributes to set and to clear on this mount.
+    pub attributes: (u64, u64),
+    /// Attributes to set and to clear on this mount and all below it.
+    pub recursive: (u64, u64),
+    /// Propagation types to give in the end, in order.
+    pub propagation: heapless::Vec<MsFlags, 4>,
+    /// Index into `mounts` of config.json, for messages.
+    pub index: u16,
+}
+
+/// What is mounted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A new filesystem.
+    New,
+    /// Something of the host that is there already.
+    Bind {
+        /// With all mounts below it.
+        recursive: bool,
+    },
+    /// Changed attributes of what is mounted on the target.
+    Remount,
+    /// A symlink at the target to `source`.
+    Symlink,
+}
+
+/// Checks and resolves `mounts`.
+pub fn plan<'a>(
+    spec: &Spec<'_>,
+    bundle: &Path,
+    own: CloneFlags,
+    cgroups: &Cgroups,
+    own_cgroup: &CStr,
+    strings: &mut Strings<'a>,
+) -> Checked<Vec<Mount<'a>>> {
+    let mut mounts = Vec::with_capacity(spec.mounts.len());
+    for (i, entry) in spec.mounts.iter().enumerate() {
+        let index = u16::try_from(i).map_err(|_| (format!("mounts[{i}]"), "more than 65536 mounts".to_owned()))?;
+        let mount = one(entry, bundle, index, strings)?;
+        if mount.kind == Kind::New && mount.fstype == c"cgroup" {
+            cgroup_view(mount, own, (cgroups, own_cgroup), strings, &mut mounts)?;
+        } else {
+            mounts.push(mount);
+        }
+    }
+    Ok(mounts)
+}
+
+/// Checks and resolves one entry.
+fn one<'a>(entry: &spec::Mount<'_>, bundle: &Path, index: u16, strings: &mut Strings<'a>) -> Checked<Mount<'a>> {
+    let at = |field: &str| format!("mounts[{index}].{field}");
+    let target = in_container(strings, entry.destination, &at("destination"))?;
+    if target.to_bytes().iter().all(|&b| b == b'/') {
+        return wrong(at("destination"), "the root itself cannot be a mount's destination");
+    }
+    let mut mount = Mount {
+        kind: if entry.kind == "bind" { Kind::Bind { recursive: false } } else { Kind::New },
+        source: c"",
+        fstype: c"",
+        target,
+        flags: MsFlags::empty(),
+        data: c"",
+        attributes: (0, 0),
+        recursive: (0, 0),
+        propagation: heapless::Vec::new(),
+        index,
+    };
+    let mut data = String::new();
+    for (n, option) in entry.options.iter().enumerate() {
+        let effect = MOUNT_OPTIONS.iter().find(|row| *option == row.name).map(|row| row.effect);
+        match effect {
+            Some(Effect::Nothing) => {}
+            Some(Effect::Flags { set, clear }) => flags(&mut mount, set, clear),
+            Some(Effect::Recursive { set, clear }) => {
+                mount.recursive = ((mount.recursive.0 & !clear) | set, (mount.recursive.1 & !set) | clear);
+            }
+            Some(Effect::Propagation(kind)) => {
+                let full = |_| (at("options"), "more than four propagation types".to_owned());
+                mount.propagation.push(kind).map_err(full)?;
+            }
+            Some(Effect::Bind(kind)) => mount.kind = Kind::Bind { recursive: kind.contains(MsFlags::MS_REC) },
+            None if *option == "tmpcopyup" || *option == "idmap" || *option == "ridmap" => {
+                let why = "this version of mote cannot do it yet, and does not run without it";
+                return Err((format!("mounts[{index}].options[{n}]"), format!("\"{option}\": {why}")));
+            }
+            None => {
+                data.push_str(if data.is_empty() { "" } else { "," });
+                data.extend(option.chars());
+            }
+        }
+    }
+    if let Kind::Bind { .. } = mount.kind {
+        if entry.source.is_empty() {
+            return wrong(at("source"), "a bind mount needs a path");
+        }
+        if !data.is_empty() {
+            return Err((at("options"), format!("a bind mount has no option \"{}\"", data.escape_default())));
+        }
+        mount.source = on_host(strings, bundle, entry.source).map_err(|e| refused(&at("source"), e))?;
+        return Ok(mount);
+    }
+    if mount.flags.contains(MsFlags::MS_REMOUNT) {
+        mount.kind = Kind::Remount;
+    } else if entry.kind.is_empty() {
+        return wrong(at("type"), "expected a filesystem type, or bind");
+    }
+    mount.fstype = strings.decode(b"", entry.kind).map_err(|e| refused(&at("type"), e))?;
+    mount.source = strings.decode(b"", entry.source).map_err(|e| refused(&at("source"), e))?;
+    mount.data = strings.concat(&[data.as_bytes()]).map_err(|e| refused(&at("options"), e))?;
+    if data.len() >= 4096 {
+        return wrong(at("options"), "longer than the page that mount(2) takes");
+    }
+    Ok(mount)
+}
+
+/// Applies an option that sets or clears flags: the last one counts, as for mount(8).
+fn flags(mount: &mut Mount<'_>, set: MsFlags, clear: MsFlags) {
+    mount.flags = (mount.flags - clear) | set;
+    let attributes = |flags: MsFlags| {
+        MOUNT_ATTRIBUTES.iter().filter(|(flag, _)| flags.contains(*flag)).fold(0, |all, (_, attr)| all | attr)
+    };
+    let (on, off) = (attributes(set), attributes(clear));
+    mount.attributes = ((mount.attributes.0 & !off) | on, (mount.attributes.1 & !on) | off);
+    // The access time kinds share one field, which has to be cleared as a whole before one is set.
+    let atime = MsFlags::MS_NOATIME | MsFlags::MS_RELATIME | MsFlags::MS_STRICTATIME;
+    if (set | clear).intersects(atime) {
+        let kind = attributes(set & atime);
+        mount.attributes = ((mount.attributes.0 & !attr::ATIME) | kind, mount.attributes.1 | attr::ATIME);
+    }
+}
+
+/// `type: cgroup`: what the container sees of its cgroups, made of mounts that there are.
+///
+/// With cgroup v2 it is the hierarchy itself, which a cgroup namespace cuts down to the container's own part; without
+/// one, the container's own directory is bound. On a v1 or hybrid host it is a tmpfs with the caller's own directory of
+/// each hierarchy bound into it, the layout that runc makes.
+fn cgroup_view<'a>(
+    mount: Mount<'a>,
+    own: CloneFlags,
+    (cgroups, own_cgroup): (&Cgroups, &CStr),
+    strings: &mut Strings<'a>,
+    mounts: &mut Vec<Mount<'a>>,
+) -> Checked<()> {
+    let full = |e| refused(&format!("mounts[{}]", mount.index), e);
+    let (attributes, target, index) = (mount.attributes, mount.target, mount.index);
+    let like = |kind, source, target, attributes| Mount {
+        kind,
+        source,
+        fstype: c"",
+        target,
+        flags: MsFlags::empty(),
+        data: c"",
+        attributes,
+        recursive: (0, 0),
+        propagation: heapless::Vec::new(),
+        index,
+    };
+    if cgroups.unified {
+        if own.contains(CloneFlags::CLONE_NEWCGROUP) {
+            mounts.push(Mount { fstype: c"cgroup2", data: c"", ..mount });
+        } else {
+            let source = strings.concat(&[cgroup::MOUNT.as_bytes(), b"/", own_cgroup.to_bytes()]).map_err(full)?;
+            mounts.push(like(Kind::Bind { recursive: false }, source, target, attributes));
+        }
+        return Ok(());
+    }
+    let below = |strings: &mut Strings<'a>, name: &str| strings.concat(&[target.to_bytes(), b"/", name.as_bytes()]);
+    mounts.push(Mount {
+        fstype: c"tmpfs",
+        source: c"tmpfs",
+        data: c"mode=755",
+        flags: mount.flags - MsFlags::MS_RDONLY,
+        ..mount
+    });
+    for hierarchy in cgroups.hierarchies().map_err(|why| (format!("mounts[{index}]"), why))? {
+        let source = strings.concat(&[hierarchy.directory.as_os_str().as_bytes()]).map_err(full)?;
+        let at = below(strings, &hierarchy.name).map_err(full)?;
+        mounts.push(like(Kind::Bind { recursive: false }, source, at, attributes));
+        for alias in hierarchy.name.split(',').filter(|alias| *alias != hierarchy.name) {
+            let (source, at) = (strings.concat(&[hierarchy.name.as_bytes()]), below(strings, alias));
+            mounts.push(like(Kind::Symlink, source.map_err(full)?, at.map_err(full)?, (0, 0)));
+        }
+    }
+    mounts.push(like(Kind::Remount, c"", target, attributes));
+    Ok(())
+}

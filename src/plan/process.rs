@@ -1,0 +1,198 @@
+//! `process`: the program, who it runs as, what it may do.
+
+use std::ffi::CStr;
+
+use nix::sys::resource::Resource;
+
+use super::{Checked, Overrides, List, Str, Strings, list, missing, refused, wrong};
+use crate::spec;
+use crate::sys::exec::CStrList;
+use crate::tables::{self, lookup};
+
+/// The program and how it starts.
+#[derive(Debug)]
+pub struct Process<'a> {
+    /// Program and arguments; never empty.
+    pub args: CStrList<'a>,
+    /// Environment.
+    pub env: CStrList<'a>,
+    /// The value of PATH in it.
+    pub path: &'a CStr,
+    /// The program's name: the first of the arguments.
+    pub program: &'a CStr,
+    /// Working directory in the container, absolute.
+    pub cwd: &'a CStr,
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+    /// Supplementary groups; they replace the caller's.
+    pub groups: Vec<u32>,
+    /// File mode creation mask.
+    pub umask: u32,
+    /// Capability sets; `None` leaves what the user change leaves.
+    pub capabilities: Option<CapabilitySets>,
+    /// Resource limits: which, soft, hard.
+    pub rlimits: Vec<(Resource, u64, u64)>,
+    /// Whether `execve` may gain no privileges.
+    pub no_new_privileges: bool,
+    /// For `/proc/self/oom_score_adj`.
+    pub oom_score_adj: Option<i32>,
+    /// Whether it gets a pseudoterminal.
+    pub terminal: bool,
+    /// The pseudoterminal's first size: rows, columns.
+    pub console_size: Option<(u16, u16)>,
+}
+
+/// A bit for each capability in each set.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct CapabilitySets {
+    /// What it may ever have.
+    pub bounding: u64,
+    /// What it has.
+    pub effective: u64,
+    /// What files may pass on.
+    pub inheritable: u64,
+    /// What it may take.
+    pub permitted: u64,
+    /// What it keeps over execve.
+    pub ambient: u64,
+}
+
+/// Checks and resolves `process`.
+pub fn plan<'a>(
+    process: &spec::Process<'_>,
+    overrides: &Overrides<'_>,
+    strings: &mut Strings<'a>,
+) -> Checked<Process<'a>> {
+    let args = match overrides.args {
+        Some(args) => list(args.iter().map(|arg| {
+            strings.concat(&[arg.as_bytes()]).map_err(|e| refused("process.args", e))
+        }))?,
+        None => decoded(&process.args, "process.args", strings)?,
+    };
+    let Some(program) = args.iter().next() else { return Err(missing("process.args")) };
+    if program.is_empty() {
+        return wrong("process.args[0]", "the program's name is empty");
+    }
+    let env = environment(process, overrides, strings)?;
+    let path = env.iter().find_map(|entry| entry.to_bytes_with_nul().strip_prefix(b"PATH="));
+    let path = path.and_then(|value| CStr::from_bytes_with_nul(value).ok());
+
+    let cwd = match overrides.cwd {
+        Some(cwd) => strings.concat(&[cwd.as_bytes()]).map_err(|e| refused("process.cwd", e))?,
+        None => strings.decode(b"", process.cwd).map_err(|e| refused("process.cwd", e))?,
+    };
+    if cwd.to_bytes().first() != Some(&b'/') {
+        return wrong("process.cwd", "expected an absolute path");
+    }
+    let user = &process.user;
+    for (id, field) in [(user.uid, "process.user.uid"), (user.gid, "process.user.gid")] {
+        check_id(id, field)?;
+    }
+    for (i, &gid) in user.additional_gids.iter().enumerate() {
+        check_id(gid, &format!("process.user.additionalGids[{i}]"))?;
+    }
+    if user.umask.is_some_and(|umask| umask > 0o777) {
+        return wrong("process.user.umask", "expected a number from 0 to 511 (octal 777)");
+    }
+    if process.oom_score_adj.is_some_and(|score| !(-1000..=1000).contains(&score)) {
+        return wrong("process.oomScoreAdj", "expected a number from -1000 to 1000");
+    }
+    Ok(Process {
+        path: path.unwrap_or(DEFAULT_PATH),
+        program,
+        args,
+        env,
+        cwd,
+        uid: user.uid,
+        gid: user.gid,
+        groups: user.additional_gids.to_vec(),
+        umask: user.umask.unwrap_or(0o022),
+        capabilities: process.capabilities.as_ref().map(capabilities),
+        rlimits: rlimits(process)?,
+        no_new_privileges: process.no_new_privileges,
+        oom_score_adj: process.oom_score_adj,
+        terminal: process.terminal,
+        console_size: process.console_size.as_ref().map(|size| (size.height, size.width)),
+    })
+}
+
+/// Where programs are looked for without PATH: what execvp(3) of the C libraries takes.
+const DEFAULT_PATH: &CStr = c"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// -1 is "no change" to the kernel, so it can be nobody's id; setresuid(2).
+fn check_id(id: u32, field: &str) -> Checked<()> {
+    if id == u32::MAX { wrong(field, "expected a number from 0 to 4294967294") } else { Ok(()) }
+}
+
+/// Strings of an array as a list for execve.
+fn decoded<'a>(array: &List<Str<'_>>, field: &str, strings: &mut Strings<'a>) -> Checked<CStrList<'a>> {
+    list(array.iter().enumerate().map(|(i, text)| {
+        strings.decode(b"", *text).map_err(|e| refused(&format!("{field}[{i}]"), e))
+    }))
+}
+
+/// `process.env`, with what the caller adds in the place of entries of the same name.
+fn environment<'a>(
+    process: &spec::Process<'_>,
+    overrides: &Overrides<'_>,
+    strings: &mut Strings<'a>,
+) -> Checked<CStrList<'a>> {
+    let mut env = CStrList::with_capacity(process.env.len() + overrides.env.len());
+    for (i, text) in process.env.iter().enumerate() {
+        let field = || format!("process.env[{i}]");
+        let entry = strings.decode(b"", *text).map_err(|e| refused(&field(), e))?;
+        let Some(equals) = entry.to_bytes().iter().position(|&b| b == b'=').filter(|&at| at > 0) else {
+            return wrong(field(), "expected NAME=VALUE");
+        };
+        let name = &entry.to_bytes()[..=equals];
+        if !overrides.env.iter().any(|other| other.as_bytes().starts_with(name)) {
+            env.push(entry);
+        }
+    }
+    for entry in overrides.env {
+        env.push(strings.concat(&[entry.as_bytes()]).map_err(|e| refused("process.env", e))?);
+    }
+    Ok(env)
+}
+
+/// `process.capabilities`: a name that this kernel's headers did not know yet is passed over with a warning, as
+/// runtime-spec allows ("log a warning") and engines with newer tables rely on.
+fn capabilities(sets: &spec::Capabilities<'_>) -> CapabilitySets {
+    let bits = |names: &List<Str<'_>>| {
+        names.iter().fold(0, |set, name| match lookup(tables::CAPABILITIES, *name) {
+            Some(number) => set | 1 << number,
+            None => {
+                log::warn!("process.capabilities: {name} is unknown and ignored");
+                set
+            }
+        })
+    };
+    CapabilitySets {
+        bounding: bits(&sets.bounding),
+        effective: bits(&sets.effective),
+        inheritable: bits(&sets.inheritable),
+        permitted: bits(&sets.permitted),
+        ambient: bits(&sets.ambient),
+    }
+}
+
+/// `process.rlimits`
+fn rlimits(process: &spec::Process<'_>) -> Checked<Vec<(Resource, u64, u64)>> {
+    let mut limits: Vec<(Resource, u64, u64)> = Vec::with_capacity(process.rlimits.len());
+    for (i, limit) in process.rlimits.iter().enumerate() {
+        let at = |field: &str| format!("process.rlimits[{i}].{field}");
+        let resource = lookup(tables::RLIMITS, limit.kind).ok_or_else(|| {
+            (at("type"), format!("\"{}\" is none of {}", limit.kind, tables::names(tables::RLIMITS)))
+        })?;
+        if limits.iter().any(|(other, ..)| *other == resource) {
+            return Err((at("type"), format!("\"{}\" stands twice", limit.kind)));
+        }
+        if limit.soft > limit.hard {
+            return Err((at("soft"), format!("{} is above the hard limit {}", limit.soft, limit.hard)));
+        }
+        limits.push((resource, limit.soft, limit.hard));
+    }
+    Ok(limits)
+}

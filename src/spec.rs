@@ -1,0 +1,292 @@
+//! `config.json` as it stands: runtime-spec's names and shape, every field optional, nothing checked but types.
+//!
+//! What mote does not do yet is read as [`Present`], so that [`plan`](crate::plan) can refuse it by name.
+
+use crate::json::{List, Pairs, Present, Str};
+use crate::object;
+
+object! {
+    /// The whole file; runtime-spec config.md.
+    pub struct Spec<'a> {
+        /// The version of runtime-spec that the file follows.
+        oci_version: Str<'a> = "ociVersion",
+        /// The container's program.
+        process: Option<Process<'a>> = "process",
+        /// The container's root filesystem.
+        root: Option<Root<'a>> = "root",
+        /// Name of the host as the container sees it.
+        hostname: Option<Str<'a>> = "hostname",
+        /// NIS domain name as the container sees it.
+        domainname: Option<Str<'a>> = "domainname",
+        /// Mounts, in order.
+        mounts: List<Mount<'a>> = "mounts",
+        /// Programs to run at points of the life cycle.
+        hooks: Hooks = "hooks",
+        /// Free text, shown by `state`.
+        annotations: Pairs<'a, Str<'a>> = "annotations",
+        /// What only Linux has.
+        linux: Linux<'a> = "linux",
+    }
+
+    /// `process`
+    pub struct Process<'a> {
+        /// Whether it has a terminal.
+        terminal: bool = "terminal",
+        /// The terminal's first size.
+        console_size: Option<ConsoleSize> = "consoleSize",
+        /// Who it runs as.
+        user: User<'a> = "user",
+        /// Program and arguments.
+        args: List<Str<'a>> = "args",
+        /// `NAME=VALUE` each.
+        env: List<Str<'a>> = "env",
+        /// Working directory, absolute.
+        cwd: Str<'a> = "cwd",
+        /// Capability sets.
+        capabilities: Option<Capabilities<'a>> = "capabilities",
+        /// Resource limits.
+        rlimits: List<Rlimit<'a>> = "rlimits",
+        /// No privileges gained by execve.
+        no_new_privileges: bool = "noNewPrivileges",
+        /// `/proc/self/oom_score_adj`
+        oom_score_adj: Option<i32> = "oomScoreAdj",
+        /// Not done yet.
+        apparmor_profile: Option<Str<'a>> = "apparmorProfile",
+        /// Not done yet.
+        selinux_label: Option<Str<'a>> = "selinuxLabel",
+        /// Not done yet.
+        scheduler: Present = "scheduler",
+        /// Not done yet.
+        io_priority: Present = "ioPriority",
+        /// Not done yet.
+        exec_cpu_affinity: Present = "execCPUAffinity",
+    }
+
+    /// `process.consoleSize`
+    pub struct ConsoleSize {
+        /// Rows.
+        height: u16 = "height",
+        /// Columns.
+        width: u16 = "width",
+    }
+
+    /// `process.user`
+    pub struct User<'a> {
+        /// User id in the container.
+        uid: u32 = "uid",
+        /// Group id in the container.
+        gid: u32 = "gid",
+        /// File mode creation mask.
+        umask: Option<u32> = "umask",
+        /// Supplementary groups.
+        additional_gids: List<u32> = "additionalGids",
+        /// A name, for other platforms.
+        username: Option<Str<'a>> = "username",
+    }
+
+    /// `process.capabilities`
+    pub struct Capabilities<'a> {
+        /// What it may ever have.
+        bounding: List<Str<'a>> = "bounding",
+        /// What it has.
+        effective: List<Str<'a>> = "effective",
+        /// What files may pass on.
+        inheritable: List<Str<'a>> = "inheritable",
+        /// What it may take.
+        permitted: List<Str<'a>> = "permitted",
+        /// What it keeps over execve.
+        ambient: List<Str<'a>> = "ambient",
+    }
+
+    /// `process.rlimits[]`
+    pub struct Rlimit<'a> {
+        /// Such as `RLIMIT_NOFILE`.
+        kind: Str<'a> = "type",
+        /// The limit that counts.
+        soft: u64 = "soft",
+        /// How far the soft one may be raised.
+        hard: u64 = "hard",
+    }
+
+    /// `root`
+    pub struct Root<'a> {
+        /// Absolute, or relative to the bundle.
+        path: Str<'a> = "path",
+        /// Whether it is mounted read-only.
+        readonly: bool = "readonly",
+    }
+
+    /// `mounts[]`
+    pub struct Mount<'a> {
+        /// Where, in the container.
+        destination: Str<'a> = "destination",
+        /// A filesystem type, or `bind`.
+        kind: Str<'a> = "type",
+        /// A device, a path for bind mounts, or a name.
+        source: Str<'a> = "source",
+        /// Words as `mount -o` takes them.
+        options: List<Str<'a>> = "options",
+        /// Not done yet.
+        uid_mappings: List<Present> = "uidMappings",
+        /// Not done yet.
+        gid_mappings: List<Present> = "gidMappings",
+    }
+
+    /// `hooks`: not done yet.
+    pub struct Hooks {
+        /// Deprecated in runtime-spec, used by Docker.
+        prestart: List<Present> = "prestart",
+        /// In the runtime's namespaces, before pivot_root.
+        create_runtime: List<Present> = "createRuntime",
+        /// In the container's namespaces, before pivot_root.
+        create_container: List<Present> = "createContainer",
+        /// In the container, before the program.
+        start_container: List<Present> = "startContainer",
+        /// After the program was started.
+        poststart: List<Present> = "poststart",
+        /// After the container was deleted.
+        poststop: List<Present> = "poststop",
+    }
+
+    /// `linux`
+    pub struct Linux<'a> {
+        /// Namespaces made or joined.
+        namespaces: List<Namespace<'a>> = "namespaces",
+        /// The container's cgroup.
+        cgroups_path: Option<Str<'a>> = "cgroupsPath",
+        /// Limits.
+        resources: Resources<'a> = "resources",
+        /// Kernel parameters.
+        sysctl: Pairs<'a, Str<'a>> = "sysctl",
+        /// How mounts travel between the container and the host.
+        rootfs_propagation: Option<Str<'a>> = "rootfsPropagation",
+        /// Paths that read as empty.
+        masked_paths: List<Str<'a>> = "maskedPaths",
+        /// Paths that cannot be written.
+        readonly_paths: List<Str<'a>> = "readonlyPaths",
+        /// Not done yet.
+        devices: List<Present> = "devices",
+        /// Not done yet.
+        seccomp: Present = "seccomp",
+        /// Not done yet.
+        uid_mappings: List<Present> = "uidMappings",
+        /// Not done yet.
+        gid_mappings: List<Present> = "gidMappings",
+        /// Not done yet.
+        time_offsets: Present = "timeOffsets",
+        /// Not done yet.
+        mount_label: Option<Str<'a>> = "mountLabel",
+        /// Not done yet.
+        personality: Present = "personality",
+        /// Not done yet.
+        intel_rdt: Present = "intelRdt",
+        /// Not done yet.
+        memory_policy: Present = "memoryPolicy",
+        /// Not done yet.
+        net_devices: Pairs<'a, Present> = "netDevices",
+    }
+
+    /// `linux.namespaces[]`
+    pub struct Namespace<'a> {
+        /// Such as `pid`.
+        kind: Str<'a> = "type",
+        /// Of one to join; a new one is made without it.
+        path: Option<Str<'a>> = "path",
+    }
+
+    /// `linux.resources`
+    pub struct Resources<'a> {
+        /// Which devices may be used; the last rule that fits counts.
+        devices: List<DeviceRule<'a>> = "devices",
+        /// Not done yet.
+        memory: Memory = "memory",
+        /// Not done yet.
+        cpu: Cpu<'a> = "cpu",
+        /// Not done yet.
+        pids: Pids = "pids",
+        /// Not done yet.
+        block_io: BlockIo = "blockIO",
+        /// Not done yet.
+        hugepage_limits: List<Present> = "hugepageLimits",
+        /// Not done yet.
+        network: Present = "network",
+        /// Not done yet.
+        rdma: Pairs<'a, Present> = "rdma",
+        /// Not done yet.
+        unified: Pairs<'a, Str<'a>> = "unified",
+    }
+
+    /// `linux.resources.devices[]`
+    pub struct DeviceRule<'a> {
+        /// Allow, or deny.
+        allow: bool = "allow",
+        /// `a`, `b` or `c`; all when missing.
+        kind: Option<Str<'a>> = "type",
+        /// Major number; any when missing or -1.
+        major: Option<i64> = "major",
+        /// Minor number; any when missing or -1.
+        minor: Option<i64> = "minor",
+        /// Some of `r`, `w`, `m`; all when missing.
+        access: Option<Str<'a>> = "access",
+    }
+
+    /// `linux.resources.memory`: zero is what engines write for "no limit".
+    pub struct Memory {
+        /// Bytes.
+        limit: i64 = "limit",
+        /// Bytes.
+        reservation: i64 = "reservation",
+        /// Bytes.
+        swap: i64 = "swap",
+        /// Percent.
+        swappiness: Option<u64> = "swappiness",
+        /// Whether the OOM killer is off.
+        disable_oom_killer: bool = "disableOOMKiller",
+    }
+
+    /// `linux.resources.cpu`: zero is what engines write for "no limit".
+    pub struct Cpu<'a> {
+        /// Relative weight.
+        shares: u64 = "shares",
+        /// Microseconds a period.
+        quota: i64 = "quota",
+        /// Microseconds.
+        burst: u64 = "burst",
+        /// Microseconds.
+        period: u64 = "period",
+        /// Microseconds.
+        realtime_runtime: i64 = "realtimeRuntime",
+        /// Microseconds.
+        realtime_period: u64 = "realtimePeriod",
+        /// 1 for SCHED_IDLE.
+        idle: i64 = "idle",
+        /// CPU list.
+        cpus: Str<'a> = "cpus",
+        /// Memory node list.
+        mems: Str<'a> = "mems",
+    }
+
+    /// `linux.resources.pids`
+    pub struct Pids {
+        /// Processes; zero or less for any number.
+        limit: i64 = "limit",
+    }
+
+    /// `linux.resources.blockIO`
+    pub struct BlockIo {
+        /// Relative weight.
+        weight: u16 = "weight",
+        /// Relative weight of the container's own tasks.
+        leaf_weight: u16 = "leafWeight",
+        /// Not done yet.
+        weight_device: List<Present> = "weightDevice",
+        /// Not done yet.
+        throttle_read_bps_device: List<Present> = "throttleReadBpsDevice",
+        /// Not done yet.
+        throttle_write_bps_device: List<Present> = "throttleWriteBpsDevice",
+        /// Not done yet.
+        throttle_read_iops_device: List<Present> = "throttleReadIOPSDevice",
+        /// Not done yet.
+        throttle_write_iops_device: List<Present> = "throttleWriteIOPSDevice",
+    }
+}

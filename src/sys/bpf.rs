@@ -1,0 +1,178 @@
+//! `bpf(2)`: programs of type `BPF_PROG_TYPE_CGROUP_DEVICE`, and the few instructions they are made of.
+
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use nix::errno::Errno;
+use syscalls::{Sysno, syscall};
+
+use super::checked;
+
+/// A register of the BPF machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Register {
+    /// The return value.
+    R0,
+    /// The context, until it is overwritten.
+    R1,
+    /// Scratch.
+    R2,
+    /// Scratch.
+    R3,
+    /// Scratch.
+    R4,
+    /// Scratch.
+    R5,
+}
+
+/// `struct bpf_insn`
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Instruction {
+    code: u8,
+    registers: u8,
+    offset: i16,
+    immediate: i32,
+}
+
+// Operation codes of Documentation/bpf/standardization/instruction-set.rst
+const LDX_W: u8 = 0x61;
+const MOV_X: u8 = 0xbf;
+const MOV_K: u8 = 0xb7;
+const AND_K: u8 = 0x57;
+const RSH_K: u8 = 0x77;
+const JEQ_K: u8 = 0x15;
+const JNE_K: u8 = 0x55;
+const EXIT: u8 = 0x95;
+
+impl Instruction {
+    const fn new(code: u8, to: Register, from: Register, offset: i16, immediate: u32) -> Self {
+        Self { code, registers: (from as u8) << 4 | to as u8, offset, immediate: immediate.cast_signed() }
+    }
+
+    /// `to = *(u32 *)(from + offset)`
+    pub const fn load_u32(to: Register, from: Register, offset: i16) -> Self {
+        Self::new(LDX_W, to, from, offset, 0)
+    }
+
+    /// `to = from`
+    pub const fn mov(to: Register, from: Register) -> Self {
+        Self::new(MOV_X, to, from, 0, 0)
+    }
+
+    /// `to = value`
+    pub const fn mov_imm(to: Register, value: u32) -> Self {
+        Self::new(MOV_K, to, Register::R0, 0, value)
+    }
+
+    /// `to &= value`
+    pub const fn and_imm(to: Register, value: u32) -> Self {
+        Self::new(AND_K, to, Register::R0, 0, value)
+    }
+
+    /// `to >>= bits`
+    pub const fn shift_right_imm(to: Register, bits: u32) -> Self {
+        Self::new(RSH_K, to, Register::R0, 0, bits)
+    }
+
+    /// Skips `skip` instructions if `register == value`.
+    pub fn jump_equal_imm(register: Register, value: u32, skip: usize) -> Self {
+        Self::new(JEQ_K, register, Register::R0, i16::try_from(skip).unwrap_or(i16::MAX), value)
+    }
+
+    /// Skips `skip` instructions if `register != value`.
+    pub fn jump_not_equal_imm(register: Register, value: u32, skip: usize) -> Self {
+        Self::new(JNE_K, register, Register::R0, i16::try_from(skip).unwrap_or(i16::MAX), value)
+    }
+
+    /// Returns R0.
+    pub const fn exit() -> Self {
+        Self::new(EXIT, Register::R0, Register::R0, 0, 0)
+    }
+}
+
+/// The start of `union bpf_attr` for `BPF_PROG_LOAD`, up to the fields of Linux 4.15.
+#[repr(C)]
+#[derive(Default)]
+struct Load {
+    kind: u32,
+    instruction_count: u32,
+    instructions: u64,
+    license: u64,
+    log_level: u32,
+    log_size: u32,
+    log: u64,
+    kernel_version: u32,
+    flags: u32,
+    name: [u8; 16],
+}
+
+/// The start of `union bpf_attr` for `BPF_PROG_ATTACH`.
+#[repr(C)]
+#[derive(Default)]
+struct Attach {
+    target: u32,
+    program: u32,
+    kind: u32,
+    flags: u32,
+}
+
+/// `BPF_PROG_LOAD` of a `BPF_PROG_TYPE_CGROUP_DEVICE`. Linux 4.15.
+/// Errors: `EINVAL` when the verifier refuses it or the kernel lacks the type, `EPERM`.
+pub fn load_cgroup_device(program: &[Instruction]) -> Result<OwnedFd, Errno> {
+    const BPF_PROG_LOAD: u32 = 5;
+    const BPF_PROG_TYPE_CGROUP_DEVICE: u32 = 15;
+    let attr = Load {
+        kind: BPF_PROG_TYPE_CGROUP_DEVICE,
+        instruction_count: u32::try_from(program.len()).map_err(|_| Errno::E2BIG)?,
+        instructions: program.as_ptr().addr() as u64,
+        license: c"Apache-2.0".as_ptr().addr() as u64,
+        name: *b"mote_devices\0\0\0\0",
+        ..Load::default()
+    };
+    // SAFETY: `attr` is the start of a bpf_attr of the size given; it points at a live slice and a static string. On
+    // success the result is a new descriptor that nobody else owns.
+    let fd = checked(unsafe { syscall!(Sysno::bpf, BPF_PROG_LOAD, &raw const attr, size_of::<Load>()) })?;
+    // SAFETY: as above.
+    RawFd::try_from(fd).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }).map_err(|_| Errno::EBADF)
+}
+
+/// `BPF_PROG_ATTACH` to a cgroup v2 directory, in the place of one of ours that was there. Linux 4.15.
+pub fn attach_cgroup_device(program: &OwnedFd, cgroup: BorrowedFd<'_>) -> Result<(), Errno> {
+    const BPF_PROG_ATTACH: u32 = 8;
+    const BPF_CGROUP_DEVICE: u32 = 6;
+    const BPF_F_ALLOW_MULTI: u32 = 2;
+    let attr = Attach {
+        target: cgroup.as_raw_fd().cast_unsigned(),
+        program: program.as_raw_fd().cast_unsigned(),
+        kind: BPF_CGROUP_DEVICE,
+        // Programs of outer cgroups keep their say.
+        flags: BPF_F_ALLOW_MULTI,
+    };
+    // SAFETY: `attr` is the start of a bpf_attr of the size given; both descriptors are open while borrowed.
+    checked(unsafe { syscall!(Sysno::bpf, BPF_PROG_ATTACH, &raw const attr, size_of::<Attach>()) }).map(drop)
+}
+
+/// Runs a program on a context of three words, for tests.
+#[cfg(test)]
+pub fn interpret(program: &[Instruction], context: [u32; 3]) -> u64 {
+    let (mut registers, mut at) = ([0_u64; 6], 0);
+    loop {
+        let Instruction { code, registers: both, offset, immediate } = program[at];
+        let (to, from) = (usize::from(both & 15), usize::from(both >> 4));
+        let value = u64::from(immediate.cast_unsigned());
+        let skip = usize::from(offset.cast_unsigned());
+        at += 1;
+        match code {
+            LDX_W => registers[to] = context[skip / 4].into(),
+            MOV_X => registers[to] = registers[from],
+            MOV_K => registers[to] = value,
+            AND_K => registers[to] &= value,
+            RSH_K => registers[to] >>= value,
+            JEQ_K if registers[to] == value => at += skip,
+            JNE_K if registers[to] != value => at += skip,
+            JEQ_K | JNE_K => {}
+            _ => return registers[0],
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Processes that exist: pidfds, descriptors passed over `execve`, keyrings.
+
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use nix::errno::Errno;
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+use syscalls::{Sysno, syscall};
+
+use super::checked;
+
+/// `pidfd_open(2)`: a descriptor for a process, which stays its own when the number is used again. Linux 5.3.
+/// Errors: `ESRCH` when there is none.
+pub fn pidfd_open(pid: Pid) -> Result<OwnedFd, Errno> {
+    // SAFETY: plain integers in; on success the result is a new descriptor that nobody else owns.
+    let fd = checked(unsafe { syscall!(Sysno::pidfd_open, pid.as_raw(), 0) })?;
+    // SAFETY: as above.
+    RawFd::try_from(fd).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }).map_err(|_| Errno::EBADF)
+}
+
+/// `pidfd_send_signal(2)`: signals the process behind `pidfd`, never a recycled PID. Linux 5.1.
+/// Errors: `ESRCH` once it has been reaped, `EINVAL` for a number that is no signal.
+pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<(), Errno> {
+    // SAFETY: `pidfd` is open while borrowed; a null siginfo makes the kernel read no memory of ours.
+    checked(unsafe { syscall!(Sysno::pidfd_send_signal, pidfd.as_raw_fd(), signal, 0, 0) }).map(drop)
+}
+
+/// `close_range(2)` with `CLOSE_RANGE_CLOEXEC`: every descriptor from `first` up is closed by `execve`. Linux 5.11.
+/// Errors: `EINVAL` (5.9, 5.10) and `ENOSYS` before that.
+pub fn close_range_cloexec(first: u32) -> Result<(), Errno> {
+    const CLOSE_RANGE_CLOEXEC: u32 = 4;
+    // SAFETY: changes a flag of descriptors; none is closed under its owner.
+    checked(unsafe { syscall!(Sysno::close_range, first, u32::MAX, CLOSE_RANGE_CLOEXEC) }).map(drop)
+}
+
+/// `fcntl(F_SETFD, FD_CLOEXEC)` on a number that may be no descriptor.
+/// Errors: `EBADF` when it is none.
+pub fn set_cloexec(fd: RawFd) -> Result<(), Errno> {
+    // SAFETY: changes a flag of a descriptor; none is closed under its owner.
+    checked(unsafe { syscall!(Sysno::fcntl, fd, libc::F_SETFD, libc::FD_CLOEXEC) }).map(drop)
+}
+
+/// `keyctl(KEYCTL_JOIN_SESSION_KEYRING)`: an own session keyring, so that the caller's keys stay behind.
+/// Errors: `ENOSYS` where the kernel has no keys, `EDQUOT`.
+pub fn join_new_session_keyring() -> Result<(), Errno> {
+    const KEYCTL_JOIN_SESSION_KEYRING: i32 = 1;
+    // SAFETY: a null name makes the kernel read no memory of ours.
+    checked(unsafe { syscall!(Sysno::keyctl, KEYCTL_JOIN_SESSION_KEYRING, 0) }).map(drop)
+}
+
+/// Blocks every signal of the calling thread, with `sigprocmask(2)`, and returns the mask before.
+pub fn block_signals() -> Result<nix::sys::signal::SigSet, Errno> {
+    let mut old = nix::sys::signal::SigSet::empty();
+    let all = nix::sys::signal::SigSet::all();
+    nix::sys::signal::sigprocmask(nix::sys::signal::SigmaskHow::SIG_SETMASK, Some(&all), Some(&mut old))?;
+    Ok(old)
+}
+
+/// Gives every signal its default disposition and an empty mask, as a new program expects them.
+/// What the caller ignores would stay ignored over `execve`.
+pub fn reset_signals() -> Result<(), Errno> {
+    use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, signal, sigprocmask};
+    // Rust's start-up ignores SIGPIPE; engines may leave others ignored, which is their wish for the container.
+    // SAFETY: SIG_DFL installs no handler of ours.
+    unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) }?;
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)
+}
+
+/// `_exit(2)`: ends the process at once; nothing of the parent's copied state is flushed or dropped.
+pub fn exit_now(status: i32) -> ! {
+    // SAFETY: _exit takes an integer and does not return.
+    unsafe { libc::_exit(status) }
+}

@@ -43,6 +43,8 @@ pub struct Plan<'a> {
     pub propagation: MsFlags,
     /// Mounts in order.
     pub mounts: Vec<Mount<'a>>,
+    /// Mount targets that become read-only once everything has been made in them.
+    pub sealed: Vec<&'a CStr>,
     /// Paths in the container that read as empty.
     pub masked: Vec<&'a CStr>,
     /// Paths in the container that cannot be written.
@@ -130,7 +132,7 @@ pub fn make<'a>(
         (None, Some(path)) if !path.is_empty() => cgroups_path(path, strings)?,
         _ => strings.concat(&[b"mote-", id.as_bytes()]).map_err(|e| refused("linux.cgroupsPath", e))?,
     };
-    let mounts = mounts::plan(spec, bundle, own, cgroups, cgroup, strings)?;
+    let mounts::Mounts { mounts, sealed } = mounts::plan(spec, bundle, own, cgroups, cgroup, strings)?;
     let paths = |list: &List<Str<'_>>, name: &str, strings: &mut Strings<'a>| {
         let path = |(i, path): (usize, &Str<'_>)| in_container(strings, *path, &format!("linux.{name}[{i}]"));
         list.iter().enumerate().map(path).collect::<Checked<Vec<_>>>()
@@ -153,6 +155,7 @@ pub fn make<'a>(
         // A bound /dev is somebody else's; runc and crun leave it alone as well.
         make_devices: !mounts.iter().any(|m| m.target == c"/dev" && matches!(m.kind, Kind::Bind { .. })),
         mounts,
+        sealed,
         masked,
         readonly,
         sysctls: sysctls(spec, own, strings)?,

@@ -28,7 +28,7 @@ pub struct Mount<'a> {
     pub flags: MsFlags,
     /// For a new filesystem: its own options, comma-separated; may be empty.
     pub data: &'a CStr,
-    /// For a bind mount, and to seal a filesystem: attributes to set and to clear on this mount.
+    /// For a bind mount: attributes to set and to clear on this mount.
     pub attributes: (u64, u64),
     /// Attributes to set and to clear on this mount and all below it.
     pub recursive: (u64, u64),
@@ -48,10 +48,19 @@ pub enum Kind {
         /// With all mounts below it.
         recursive: bool,
     },
-    /// Changed attributes of what is mounted on the target.
+    /// Other flags for what is mounted on the target.
     Remount,
-    /// A symlink at the target to `source`.
+    /// A symlink to `source`, named `data`, in the directory `target`.
     Symlink,
+}
+
+/// What the plan has of mounts.
+#[derive(Debug, Default)]
+pub struct Mounts<'a> {
+    /// In order.
+    pub mounts: Vec<Mount<'a>>,
+    /// Targets of new tmpfs that become read-only once everything has been made in them.
+    pub sealed: Vec<&'a CStr>,
 }
 
 /// Checks and resolves `mounts`.
@@ -62,15 +71,19 @@ pub fn plan<'a>(
     cgroups: &Cgroups,
     own_cgroup: &CStr,
     strings: &mut Strings<'a>,
-) -> Checked<Vec<Mount<'a>>> {
-    let mut mounts = Vec::with_capacity(spec.mounts.len());
+) -> Checked<Mounts<'a>> {
+    let mut mounts = Mounts { mounts: Vec::with_capacity(spec.mounts.len()), sealed: Vec::new() };
     for (i, entry) in spec.mounts.iter().enumerate() {
         let index = u16::try_from(i).map_err(|_| (format!("mounts[{i}]"), "more than 65536 mounts".to_owned()))?;
-        let mount = one(entry, bundle, index, strings)?;
+        let mut mount = one(entry, bundle, index, strings)?;
+        if mount.kind == Kind::New && mount.fstype == c"tmpfs" && mount.flags.contains(MsFlags::MS_RDONLY) {
+            mount.flags -= MsFlags::MS_RDONLY;
+            mounts.sealed.push(mount.target);
+        }
         if mount.kind == Kind::New && mount.fstype == c"cgroup" {
             cgroup_view(mount, own, (cgroups, own_cgroup), strings, &mut mounts)?;
         } else {
-            mounts.push(mount);
+            mounts.mounts.push(mount);
         }
     }
     Ok(mounts)
@@ -169,7 +182,7 @@ fn cgroup_view<'a>(
     own: CloneFlags,
     (cgroups, own_cgroup): (&Cgroups, &CStr),
     strings: &mut Strings<'a>,
-    mounts: &mut Vec<Mount<'a>>,
+    mounts: &mut Mounts<'a>,
 ) -> Checked<()> {
     let full = |e| refused(&format!("mounts[{}]", mount.index), e);
     let (attributes, target, index) = (mount.attributes, mount.target, mount.index);
@@ -187,15 +200,14 @@ fn cgroup_view<'a>(
     };
     if cgroups.unified {
         if own.contains(CloneFlags::CLONE_NEWCGROUP) {
-            mounts.push(Mount { fstype: c"cgroup2", data: c"", ..mount });
+            mounts.mounts.push(Mount { fstype: c"cgroup2", data: c"", ..mount });
         } else {
             let source = strings.concat(&[cgroup::MOUNT.as_bytes(), b"/", own_cgroup.to_bytes()]).map_err(full)?;
-            mounts.push(like(Kind::Bind { recursive: false }, source, target, attributes));
+            mounts.mounts.push(like(Kind::Bind { recursive: false }, source, target, attributes));
         }
         return Ok(());
     }
-    let below = |strings: &mut Strings<'a>, name: &str| strings.concat(&[target.to_bytes(), b"/", name.as_bytes()]);
-    mounts.push(Mount {
+    mounts.mounts.push(Mount {
         fstype: c"tmpfs",
         source: c"tmpfs",
         data: c"mode=755",
@@ -204,13 +216,16 @@ fn cgroup_view<'a>(
     });
     for hierarchy in cgroups.hierarchies().map_err(|why| (format!("mounts[{index}]"), why))? {
         let source = strings.concat(&[hierarchy.directory.as_os_str().as_bytes()]).map_err(full)?;
-        let at = below(strings, &hierarchy.name).map_err(full)?;
-        mounts.push(like(Kind::Bind { recursive: false }, source, at, attributes));
+        let at = strings.concat(&[target.to_bytes(), b"/", hierarchy.name.as_bytes()]).map_err(full)?;
+        mounts.mounts.push(like(Kind::Bind { recursive: false }, source, at, attributes));
         for alias in hierarchy.name.split(',').filter(|alias| *alias != hierarchy.name) {
-            let (source, at) = (strings.concat(&[hierarchy.name.as_bytes()]), below(strings, alias));
-            mounts.push(like(Kind::Symlink, source.map_err(full)?, at.map_err(full)?, (0, 0)));
+            let source = strings.concat(&[hierarchy.name.as_bytes()]).map_err(full)?;
+            let data = strings.concat(&[alias.as_bytes()]).map_err(full)?;
+            mounts.mounts.push(Mount { data, ..like(Kind::Symlink, source, target, (0, 0)) });
         }
     }
-    mounts.push(like(Kind::Remount, c"", target, attributes));
+    if attributes.0 & attr::RDONLY != 0 {
+        mounts.sealed.push(target);
+    }
     Ok(())
 }

@@ -30,8 +30,8 @@ pub struct Process<'a> {
     pub groups: Vec<u32>,
     /// File mode creation mask.
     pub umask: u32,
-    /// Capability sets; `None` leaves what the user change leaves.
-    pub capabilities: Option<CapabilitySets>,
+    /// Capability sets; empty ones without `process.capabilities`, as runc and crun have it.
+    pub capabilities: CapabilitySets,
     /// Resource limits: which, soft, hard.
     pub rlimits: Vec<(Resource, u64, u64)>,
     /// Whether `execve` may gain no privileges.
@@ -109,7 +109,7 @@ pub fn plan<'a>(
         gid: user.gid,
         groups: user.additional_gids.to_vec(),
         umask: user.umask.unwrap_or(0o022),
-        capabilities: process.capabilities.as_ref().map(capabilities),
+        capabilities: process.capabilities.as_ref().map(capabilities).unwrap_or_default(),
         rlimits: rlimits(process)?,
         no_new_privileges: process.no_new_privileges,
         oom_score_adj: process.oom_score_adj,
@@ -169,12 +169,15 @@ fn capabilities(sets: &spec::Capabilities<'_>) -> CapabilitySets {
             }
         })
     };
+    let (inheritable, permitted) = (bits(&sets.inheritable), bits(&sets.permitted));
     CapabilitySets {
         bounding: bits(&sets.bounding),
         effective: bits(&sets.effective),
-        inheritable: bits(&sets.inheritable),
-        permitted: bits(&sets.permitted),
-        ambient: bits(&sets.ambient),
+        inheritable,
+        permitted,
+        // Only what is both permitted and inheritable can be ambient, capabilities(7). `runc spec` writes ambient
+        // sets that are not, which runc drops as well.
+        ambient: bits(&sets.ambient) & inheritable & permitted,
     }
 }
 

@@ -4,13 +4,16 @@
 //! itself. What nix wraps safely is called through nix directly.
 #![allow(unsafe_code, reason = "the one place for it; shared/style.md section 5")]
 
+pub mod alloc;
 pub mod bpf;
 pub mod capability;
 pub mod clone;
 pub mod credentials;
 pub mod exec;
+pub mod file;
 pub mod mount;
 pub mod process;
+pub mod socket;
 pub mod terminal;
 
 use nix::errno::Errno;

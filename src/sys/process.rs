@@ -1,9 +1,9 @@
 //! Processes that exist: pidfds, descriptors passed over `execve`, keyrings.
 
+use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
-use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use syscalls::{Sysno, syscall};
 
@@ -48,22 +48,11 @@ pub fn join_new_session_keyring() -> Result<(), Errno> {
     checked(unsafe { syscall!(Sysno::keyctl, KEYCTL_JOIN_SESSION_KEYRING, 0) }).map(drop)
 }
 
-/// Blocks every signal of the calling thread, with `sigprocmask(2)`, and returns the mask before.
-pub fn block_signals() -> Result<nix::sys::signal::SigSet, Errno> {
-    let mut old = nix::sys::signal::SigSet::empty();
-    let all = nix::sys::signal::SigSet::all();
-    nix::sys::signal::sigprocmask(nix::sys::signal::SigmaskHow::SIG_SETMASK, Some(&all), Some(&mut old))?;
-    Ok(old)
-}
-
-/// Gives every signal its default disposition and an empty mask, as a new program expects them.
-/// What the caller ignores would stay ignored over `execve`.
-pub fn reset_signals() -> Result<(), Errno> {
-    use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, signal, sigprocmask};
-    // Rust's start-up ignores SIGPIPE; engines may leave others ignored, which is their wish for the container.
-    // SAFETY: SIG_DFL installs no handler of ours.
-    unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) }?;
-    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)
+/// `setdomainname(2)`: the NIS domain name of the calling process's UTS namespace.
+pub fn setdomainname(name: &CStr) -> Result<(), Errno> {
+    let (bytes, len) = (name.as_ptr(), name.count_bytes());
+    // SAFETY: the kernel reads `len` bytes, which the string has.
+    checked(unsafe { syscall!(Sysno::setdomainname, bytes, len) }).map(drop)
 }
 
 /// `_exit(2)`: ends the process at once; nothing of the parent's copied state is flushed or dropped.

@@ -1,0 +1,227 @@
+//! The container's first process: from clone to `execve`, in a straight line.
+//!
+//! It runs on a copy of the parent's memory and allocates nothing, logs nothing and takes no lock. What fails is sent
+//! as one [`Failure`]; what goes well ends in another program.
+
+use std::convert::Infallible;
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open, openat};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::prctl;
+use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, setsid, write};
+
+use crate::plan::{Plan, Process};
+use crate::process;
+use crate::rootfs::{self, walk};
+use crate::stage::{At, Failure, Stage};
+use crate::sys::process::{close_range_cloexec, exit_now, join_new_session_keyring, set_cloexec, setdomainname};
+use crate::sys::{alloc, clone, exec, socket, terminal};
+
+/// What the child brings along from its parent, all of it closed by `execve`.
+#[derive(Debug)]
+pub struct Gear<'fd> {
+    /// Where a failure, or readiness, is told.
+    pub report: BorrowedFd<'fd>,
+    /// The namespaces of the plan's `join`, opened, in the same order.
+    pub join: &'fd [OwnedFd],
+    /// `cgroup.procs` of a cgroup to enter, where clone could not do it.
+    pub cgroup_procs: Option<BorrowedFd<'fd>>,
+    /// Standard input, output and error; inherited as they are where missing.
+    pub stdio: Option<[BorrowedFd<'fd>; 3]>,
+    /// Where the pseudoterminal's master goes; set if and only if the plan has a terminal.
+    pub terminal: Option<BorrowedFd<'fd>>,
+    /// A listening socket on which `start` will connect; without it the program starts at once.
+    pub start: Option<BorrowedFd<'fd>>,
+    /// Whether `/` is the initramfs, which cannot be pivoted away from.
+    pub on_initramfs: bool,
+    /// How many descriptors after standard error stay open over `execve`.
+    pub preserved: u32,
+}
+
+/// Becomes the container's program, or reports why not and exits.
+pub fn run(plan: &Plan<'_>, gear: &Gear<'_>) -> ! {
+    alloc::forbid();
+    let Err(failure) = steps(plan, gear);
+    let _ = write(gear.report, &failure.to_bytes()); // a parent that is gone cannot be told
+    exit_now(1)
+}
+
+fn steps(plan: &Plan<'_>, gear: &Gear<'_>) -> Result<Infallible, Failure> {
+    // Before anything of the container can look at this process: no ptrace, no /proc/<pid>/fd for others.
+    prctl::set_dumpable(false).at(Stage::Session, 0)?;
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).at(Stage::Session, 0)?;
+    setsid().at(Stage::Session, 0)?;
+    match join_new_session_keyring() {
+        // No keys in this kernel, or none left: then there are none of the caller's to keep from the container either.
+        Ok(()) | Err(Errno::ENOSYS | Errno::EDQUOT | Errno::EACCES | Errno::EPERM) => {}
+        Err(errno) => return Err(errno).at(Stage::Session, 0),
+    }
+    if let Some(procs) = gear.cgroup_procs {
+        write(procs, b"0").at(Stage::Cgroup, 0)?;
+    }
+    for (i, (join, namespace)) in plan.join.iter().zip(gear.join).enumerate() {
+        // The pid namespace was joined by the parent: it counts for children only.
+        if join.kind != CloneFlags::CLONE_NEWPID {
+            clone::setns(namespace.as_fd(), join.kind).at(Stage::Join, i)?;
+        }
+    }
+    // Not by clone: there it would be rooted in the caller's cgroup, which CLONE_INTO_CGROUP leaves too late.
+    if plan.new_namespaces.contains(CloneFlags::CLONE_NEWCGROUP) {
+        unshare(CloneFlags::CLONE_NEWCGROUP).at(Stage::CgroupNamespace, 0)?;
+    }
+    host_proc(plan)?;
+
+    umask(Mode::empty());
+    let terminal = mounts(plan, gear)?;
+    if let Some(name) = plan.hostname {
+        nix::unistd::sethostname(std::ffi::OsStr::from_bytes(name.to_bytes())).at(Stage::Hostname, 0)?;
+    }
+    if let Some(name) = plan.domainname {
+        setdomainname(name).at(Stage::Domainname, 0)?;
+    }
+    let process = &plan.process;
+    process::limit(process)?;
+    stdio(gear, terminal.as_ref()).at(Stage::Stdio, 0)?;
+    process::become_user(process)?;
+    umask(Mode::from_bits_truncate(process.umask));
+    let mut buffer = [0; 4096];
+    let program = process::find(process.program, process.path, &mut buffer)?;
+    close_on_exec(3 + gear.preserved).at(Stage::Stdio, 0)?;
+    match gear.start {
+        None => {
+            write(gear.report, &Failure::READY).at(Stage::Exec, 0)?;
+            execute(process, program)
+        }
+        Some(start) => wait_and_execute(process, program, gear.report, start),
+    }
+}
+
+/// What is written through the host's /proc, while it is still there: the container's own may be anything.
+fn host_proc(plan: &Plan<'_>) -> Result<(), Failure> {
+    if let Some(score) = plan.process.oom_score_adj {
+        let mut digits = heapless::String::<8>::new();
+        let formatted = std::fmt::Write::write_fmt(&mut digits, format_args!("{score}"));
+        formatted.map_err(|_| Errno::ERANGE).at(Stage::OomScore, 0)?;
+        put(c"/proc/self/oom_score_adj", digits.as_bytes()).at(Stage::OomScore, 0)?;
+    }
+    for (i, (path, value)) in plan.sysctls.iter().enumerate() {
+        put(path, value.to_bytes()).at(Stage::Sysctl, i)?;
+    }
+    Ok(())
+}
+
+fn put(path: &CStr, value: &[u8]) -> nix::Result<()> {
+    write(open(path, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())?, value).map(drop)
+}
+
+/// Builds the root filesystem and goes there. Returns the container's side of the pseudoterminal.
+fn mounts(plan: &Plan<'_>, gear: &Gear<'_>) -> Result<Option<OwnedFd>, Failure> {
+    rootfs::detach(plan.propagation).at(Stage::Propagation, 0)?;
+    if gear.on_initramfs {
+        rootfs::leave_initramfs(plan.rootfs).at(Stage::Initramfs, 0)?;
+    }
+    let root = rootfs::bind_root(plan.rootfs).at(Stage::Root, 0)?;
+    for (i, mount) in plan.mounts.iter().enumerate() {
+        rootfs::apply(root.as_fd(), mount).at(Stage::Mount, i)?;
+    }
+    if plan.make_devices {
+        rootfs::make_devices(root.as_fd()).at(Stage::Devices, 0)?;
+    }
+    let terminal = match gear.terminal {
+        Some(master_to) => Some(make_terminal(root.as_fd(), master_to, plan).at(Stage::Terminal, 0)?),
+        None => None,
+    };
+    if !plan.masked.is_empty() {
+        let null = rootfs::open_null().at(Stage::Null, 0)?;
+        for (i, path) in plan.masked.iter().enumerate() {
+            rootfs::mask(root.as_fd(), null.as_fd(), path).at(Stage::Mask, i)?;
+        }
+    }
+    for (i, path) in plan.readonly.iter().enumerate() {
+        rootfs::make_readonly(root.as_fd(), path).at(Stage::ReadonlyPath, i)?;
+    }
+    for (i, target) in plan.sealed.iter().enumerate() {
+        rootfs::seal(root.as_fd(), target).at(Stage::Seal, i)?;
+    }
+    if plan.root_readonly {
+        rootfs::make_root_readonly(root.as_fd()).at(Stage::RootReadonly, 0)?;
+    }
+    rootfs::pivot(root.as_fd()).at(Stage::Pivot, 0)?;
+    Ok(terminal)
+}
+
+/// Makes a pseudoterminal in the container's devpts, sends its master away and puts the other side on /dev/console.
+fn make_terminal(root: BorrowedFd<'_>, master_to: BorrowedFd<'_>, plan: &Plan<'_>) -> nix::Result<OwnedFd> {
+    let pts = walk::resolve(root, c"/dev/pts")?;
+    let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let master = openat(&pts, c"ptmx", flags, Mode::empty())?;
+    terminal::unlockpt(master.as_fd())?;
+    let peer = terminal::open_peer(master.as_fd())?;
+    nix::unistd::fchown(&peer, Some(plan.process.uid.into()), None)?;
+    if let Some((rows, columns)) = plan.process.console_size {
+        let size = nix::pty::Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        terminal::set_window_size(master.as_fd(), &size)?;
+    }
+    // runc sends the name; what counts is that there is at least one byte.
+    socket::send_fd(master_to, b"/dev/pts/ptmx", master.as_fd())?;
+    rootfs::bind_console(root, peer.as_fd())?;
+    Ok(peer)
+}
+
+/// Puts standard input, output and error in place.
+fn stdio(gear: &Gear<'_>, terminal: Option<&OwnedFd>) -> nix::Result<()> {
+    let [input, output, error] = match (terminal, gear.stdio) {
+        (Some(terminal), _) => {
+            terminal::set_controlling(terminal.as_fd())?;
+            [terminal.as_fd(); 3]
+        }
+        (None, Some(stdio)) => stdio,
+        (None, None) => return Ok(()),
+    };
+    dup2_stdin(input)?;
+    dup2_stdout(output)?;
+    dup2_stderr(error)
+}
+
+/// Nothing of mote's or of its caller's goes along but what was asked for.
+fn close_on_exec(first: u32) -> nix::Result<()> {
+    match close_range_cloexec(first) {
+        Err(Errno::ENOSYS | Errno::EINVAL) => {
+            // Before Linux 5.11: each number there can be.
+            let limit = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE)?.1;
+            let first = i32::try_from(first).unwrap_or(i32::MAX);
+            for fd in first..i32::try_from(limit).unwrap_or(i32::MAX).min(1 << 20) {
+                let _ = set_cloexec(fd); // most numbers are not open
+            }
+            Ok(())
+        }
+        result => result,
+    }
+}
+
+/// Tells the parent that all is ready, waits for `start`, and tells it what becomes of the program.
+fn wait_and_execute(
+    process: &Process<'_>,
+    program: &CStr,
+    report: BorrowedFd<'_>,
+    start: BorrowedFd<'_>,
+) -> Result<Infallible, Failure> {
+    write(report, &Failure::READY).at(Stage::Start, 0)?;
+    let starter = socket::accept(start).at(Stage::Start, 0)?;
+    // From here on the parent is gone, and what happens goes to whoever started it. If that one is gone as well the
+    // container runs all the same: it was started.
+    let _ = socket::send(starter.as_fd(), &Failure::READY);
+    let Err(failure) = execute(process, program);
+    let _ = socket::send(starter.as_fd(), &failure.to_bytes());
+    exit_now(1)
+}
+
+fn execute(process: &Process<'_>, program: &CStr) -> Result<Infallible, Failure> {
+    exec::execve(program, &process.args, &process.env).at(Stage::Exec, 0)
+}

@@ -1,0 +1,143 @@
+//! From a prepared root to `execve`: limits, capabilities, ids, working directory, the program. Runs in the child: no
+//! allocation.
+
+use std::ffi::CStr;
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::sys::prctl;
+use nix::sys::resource::setrlimit;
+use nix::sys::stat::{Mode, mkdirat, stat};
+use nix::unistd::{AccessFlags, chdir, faccessat};
+
+use crate::plan::{CapabilitySets, Process};
+use crate::stage::{At, Failure, Stage};
+use crate::sys::{capability, credentials, file};
+use crate::tables::CAPABILITY_LIMIT;
+
+/// Longest path that the kernel takes, with its NUL; `PATH_MAX`.
+const PATH_MAX: usize = 4096;
+
+/// Sets the resource limits, as long as there is the privilege to raise them.
+pub fn limit(process: &Process<'_>) -> Result<(), Failure> {
+    for (i, (resource, soft, hard)) in process.rlimits.iter().enumerate() {
+        setrlimit(*resource, *soft, *hard).at(Stage::Rlimit, i)?;
+    }
+    Ok(())
+}
+
+/// Goes to the working directory and becomes who the plan says.
+pub fn become_user(process: &Process<'_>) -> Result<(), Failure> {
+    let sets = &process.capabilities;
+    drop_bounding(sets.bounding).at(Stage::Capabilities, 0)?;
+    // The directory may be open to root alone or to the user alone: either will do.
+    let entered = enter(process.cwd);
+    prctl::set_keepcaps(true).at(Stage::Capabilities, 0)?;
+    credentials::setgroups(&process.groups).at(Stage::Groups, 0)?;
+    credentials::setresgid(process.gid).at(Stage::Gid, 0)?;
+    credentials::setresuid(process.uid).at(Stage::Uid, 0)?;
+    set_capabilities(sets).at(Stage::Capabilities, 0)?;
+    match entered {
+        Err(Errno::EACCES) => chdir(process.cwd),
+        result => result,
+    }
+    .at(Stage::Cwd, 0)?;
+    check_inside().at(Stage::CwdOutside, 0)?;
+    if process.no_new_privileges {
+        prctl::set_no_new_privs().at(Stage::NoNewPrivileges, 0)?;
+    }
+    Ok(())
+}
+
+/// Takes everything from the bounding set that is not in `kept`, as far as the kernel knows capabilities.
+fn drop_bounding(kept: u64) -> nix::Result<()> {
+    for number in (0..CAPABILITY_LIMIT).filter(|number| kept >> number & 1 == 0) {
+        match capability::capbset_drop(number) {
+            Err(Errno::EINVAL) => return Ok(()),
+            result => result?,
+        }
+    }
+    Ok(())
+}
+
+fn set_capabilities(sets: &CapabilitySets) -> nix::Result<()> {
+    // From a clean slate: what the caller had in its inheritable or ambient set must not come along.
+    capability::ambient_clear()?;
+    capability::capset(sets.effective, sets.permitted, sets.inheritable)?;
+    (0..CAPABILITY_LIMIT).filter(|number| sets.ambient >> number & 1 == 1).try_for_each(capability::ambient_raise)
+}
+
+/// Changes to the working directory, making it if it is missing.
+fn enter(cwd: &CStr) -> nix::Result<()> {
+    match chdir(cwd) {
+        Err(Errno::ENOENT) => {}
+        result => return result,
+    }
+    let mut path = [0; PATH_MAX];
+    let bytes = cwd.to_bytes_with_nul();
+    path.get_mut(..bytes.len()).ok_or(Errno::ENAMETOOLONG)?.copy_from_slice(bytes);
+    // The root is the container's own by now, so the kernel may resolve: there is nothing outside to be led to.
+    for end in (1..bytes.len()).filter(|&at| matches!(bytes.get(at), Some(b'/' | 0))) {
+        let Some(byte) = path.get_mut(end) else { continue };
+        let kept = std::mem::replace(byte, 0);
+        let prefix = CStr::from_bytes_until_nul(&path).map_err(|_| Errno::ENAMETOOLONG)?;
+        match mkdirat(AT_FDCWD, prefix, Mode::from_bits_truncate(0o755)) {
+            Ok(()) | Err(Errno::EEXIST) => {}
+            Err(errno) => return Err(errno),
+        }
+        if let Some(byte) = path.get_mut(end) {
+            *byte = kept;
+        }
+    }
+    chdir(cwd)
+}
+
+/// A working directory that a leaked descriptor led to is not below the root; CVE-2024-21626.
+fn check_inside() -> nix::Result<()> {
+    let mut buffer = [0; PATH_MAX];
+    if file::getcwd(&mut buffer)?.first() == Some(&b'/') { Ok(()) } else { Err(Errno::ENOENT) }
+}
+
+/// Finds the program: as it stands with a slash in it, otherwise in the directories of PATH. Checked here and not
+/// by `execve`, so that `create` can already say what is wrong.
+pub fn find<'b>(program: &'b CStr, path: &CStr, buffer: &'b mut [u8; PATH_MAX]) -> Result<&'b CStr, Failure> {
+    if program.to_bytes().contains(&b'/') {
+        check_executable(program).at(Stage::Program, 0)?;
+        return Ok(program);
+    }
+    let mut refused = None;
+    for directory in path.to_bytes().split(|&b| b == b':') {
+        // An empty entry is the working directory; execvp(3).
+        let directory = if directory.is_empty() { b".".as_slice() } else { directory };
+        let Ok(candidate) = join(directory, program, buffer) else { continue };
+        match check_executable(candidate) {
+            Ok(()) => {
+                let len = candidate.count_bytes() + 1;
+                let found = buffer.get(..len).and_then(|bytes| CStr::from_bytes_with_nul(bytes).ok());
+                return found.ok_or(Errno::ENAMETOOLONG).at(Stage::Program, 0);
+            }
+            Err(Errno::EACCES) => refused = Some(Errno::EACCES),
+            Err(_) => {}
+        }
+    }
+    Err(refused.map_or((Stage::NotInPath, Errno::ENOENT), |errno| (Stage::Program, errno)))
+        .or_else(|(stage, errno)| Err(errno).at(stage, 0))
+}
+
+/// `directory/program` in the buffer.
+fn join<'b>(directory: &[u8], program: &CStr, buffer: &'b mut [u8; PATH_MAX]) -> nix::Result<&'b CStr> {
+    let name = program.to_bytes_with_nul();
+    let len = directory.len() + 1 + name.len();
+    let (front, back) = buffer.get_mut(..len).ok_or(Errno::ENAMETOOLONG)?.split_at_mut(directory.len());
+    front.copy_from_slice(directory);
+    let (slash, rest) = back.split_at_mut(1);
+    slash.copy_from_slice(b"/");
+    rest.copy_from_slice(name);
+    CStr::from_bytes_until_nul(buffer).map_err(|_| Errno::ENAMETOOLONG)
+}
+
+/// Whether the path can be executed; `EACCES` also for a directory, as execve(2) has it.
+fn check_executable(path: &CStr) -> nix::Result<()> {
+    faccessat(AT_FDCWD, path, AccessFlags::X_OK, AtFlags::empty())?;
+    if stat(path)?.st_mode & libc::S_IFMT == libc::S_IFREG { Ok(()) } else { Err(Errno::EACCES) }
+}

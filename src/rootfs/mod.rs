@@ -1,0 +1,249 @@
+//! The container's root filesystem, from the first mount to pivot_root. Runs in the child: no allocation.
+//!
+//! A mount's target is opened beneath the root and mounted on through that descriptor, so that a symlink which is
+//! swapped in between can only lead to another place in the container.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sys::stat::{Mode, SFlag, fstat, fstatat, makedev, mknodat};
+use nix::sys::statvfs::{FsFlags, fstatvfs};
+use nix::unistd::{chdir, chroot, fchdir, symlinkat};
+
+use crate::plan::{Kind, Mount};
+use crate::sys::mount::{At, attr, mount_setattr, move_mount, open_tree_clone};
+
+pub mod walk;
+
+use walk::{Missing, resolve, resolve_or_make};
+
+/// No string, for the arguments of mount(2) that are not needed.
+const NONE: Option<&CStr> = None;
+
+/// Cuts the mount namespace off from the host's, so that nothing mounted here shows there.
+pub fn detach(propagation: MsFlags) -> nix::Result<()> {
+    mount(NONE, c"/", NONE, propagation, NONE)
+}
+
+/// Puts the initramfs, which `pivot_root` refuses to leave before Linux 7.0, below a bind mount of itself.
+///
+/// The bind is moved onto `/` before the chroot: otherwise the initramfs would stay the root of the mount namespace,
+/// and a container with CAP_SYS_ADMIN would reach it by setns to its own mount namespace.
+pub fn leave_initramfs(directory: &CStr) -> nix::Result<()> {
+    mount(Some(c"/"), directory, NONE, MsFlags::MS_BIND | MsFlags::MS_REC, NONE)?;
+    chdir(directory)?;
+    mount(Some(c"."), c"/", NONE, MsFlags::MS_MOVE, NONE)?;
+    chroot(c".")
+}
+
+/// Makes the root filesystem a mount of its own and returns it.
+pub fn bind_root(path: &CStr) -> nix::Result<OwnedFd> {
+    let tree = open_tree_clone(At::Path(path, false), true)?;
+    let target = open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())?;
+    move_mount(tree.as_fd(), target.as_fd())?;
+    Ok(tree)
+}
+
+/// Does one mount of the plan.
+pub fn apply(root: BorrowedFd<'_>, plan: &Mount<'_>) -> nix::Result<()> {
+    match plan.kind {
+        Kind::New => {
+            let target = resolve_or_make(root, plan.target, Missing::Directory)?;
+            fchdir(&target)?;
+            let data = (!plan.data.is_empty()).then_some(plan.data);
+            mount(Some(plan.source), c".", Some(plan.fstype), plan.flags, data)?;
+            if plan.recursive == (0, 0) && plan.propagation.is_empty() {
+                return Ok(());
+            }
+            // What was opened before is now below the mount.
+            finish(resolve(root, plan.target)?.as_fd(), plan)
+        }
+        Kind::Bind { recursive } => {
+            let tree = open_tree_clone(At::Path(plan.source, true), recursive)?;
+            let missing = if is_directory(tree.as_fd())? { Missing::Directory } else { Missing::File };
+            let target = resolve_or_make(root, plan.target, missing)?;
+            let (set, clear) = plan.attributes;
+            attach(tree.as_fd(), target.as_fd(), set, clear)?;
+            finish(tree.as_fd(), plan)
+        }
+        Kind::Remount => {
+            let target = resolve(root, plan.target)?;
+            fchdir(&target)?;
+            let data = (!plan.data.is_empty()).then_some(plan.data);
+            mount(Some(plan.source), c".", Some(plan.fstype), plan.flags, data)?;
+            finish(target.as_fd(), plan)
+        }
+        Kind::Symlink => {
+            let directory = resolve(root, plan.target)?;
+            symlinkat(plan.source, &directory, plan.data)
+        }
+    }
+}
+
+/// What is done to a mount once it is attached.
+fn finish(mounted: BorrowedFd<'_>, plan: &Mount<'_>) -> nix::Result<()> {
+    if plan.recursive != (0, 0) {
+        mount_setattr(mounted, true, plan.recursive.0, plan.recursive.1, 0)?;
+    }
+    for kind in &plan.propagation {
+        let recursive = kind.contains(MsFlags::MS_REC);
+        let kind = (*kind - MsFlags::MS_REC).bits();
+        match mount_setattr(mounted, recursive, 0, 0, kind) {
+            Err(Errno::ENOSYS) => {
+                fchdir(mounted)?;
+                let recursive = if recursive { MsFlags::MS_REC } else { MsFlags::empty() };
+                mount(NONE, c".", NONE, MsFlags::from_bits_retain(kind) | recursive, NONE)?;
+            }
+            result => result?,
+        }
+    }
+    Ok(())
+}
+
+/// Attaches a detached mount with changed attributes: changed first where the kernel can (Linux 5.12), so that
+/// nobody sees it without them.
+fn attach(tree: BorrowedFd<'_>, target: BorrowedFd<'_>, set: u64, clear: u64) -> nix::Result<()> {
+    let changed = if (set, clear) == (0, 0) { Ok(()) } else { mount_setattr(tree, false, set, clear, 0) };
+    match changed {
+        Ok(()) => move_mount(tree, target),
+        Err(Errno::ENOSYS) => {
+            move_mount(tree, target)?;
+            remount(tree, set, clear)
+        }
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Changes attributes of an attached mount.
+fn set_attributes(mounted: BorrowedFd<'_>, set: u64, clear: u64) -> nix::Result<()> {
+    match mount_setattr(mounted, false, set, clear, 0) {
+        Err(Errno::ENOSYS) => remount(mounted, set, clear),
+        result => result,
+    }
+}
+
+/// The same by mount(2), which takes all flags anew.
+fn remount(mounted: BorrowedFd<'_>, set: u64, clear: u64) -> nix::Result<()> {
+    const FLAGS: &[(FsFlags, u64, MsFlags)] = &[
+        (FsFlags::ST_RDONLY, attr::RDONLY, MsFlags::MS_RDONLY),
+        (FsFlags::ST_NOSUID, attr::NOSUID, MsFlags::MS_NOSUID),
+        (FsFlags::ST_NODEV, attr::NODEV, MsFlags::MS_NODEV),
+        (FsFlags::ST_NOEXEC, attr::NOEXEC, MsFlags::MS_NOEXEC),
+        (FsFlags::ST_NOATIME, attr::NOATIME, MsFlags::MS_NOATIME),
+        (FsFlags::ST_NODIRATIME, attr::NODIRATIME, MsFlags::MS_NODIRATIME),
+        (FsFlags::ST_RELATIME, 0, MsFlags::MS_RELATIME),
+    ];
+    let now = fstatvfs(mounted)?.flags();
+    let kept = FLAGS.iter().filter(|(st, bit, _)| (now.contains(*st) && clear & bit == 0) || set & bit != 0);
+    let flags = kept.fold(MsFlags::MS_BIND | MsFlags::MS_REMOUNT, |all, (_, _, flag)| all | *flag);
+    fchdir(mounted)?;
+    mount(NONE, c".", NONE, flags, NONE)
+}
+
+/// The default devices of runtime-spec config-linux.md: name, major, minor.
+const DEVICES: &[(&CStr, u64, u64)] = &[
+    (c"null", 1, 3),
+    (c"zero", 1, 5),
+    (c"full", 1, 7),
+    (c"random", 1, 8),
+    (c"urandom", 1, 9),
+    (c"tty", 5, 0),
+];
+
+/// Symlinks that programs expect in `/dev`; runtime-spec runtime-linux.md "Dev symbolic links".
+const DEVICE_LINKS: &[(&CStr, &CStr)] = &[
+    (c"fd", c"/proc/self/fd"),
+    (c"stdin", c"/proc/self/fd/0"),
+    (c"stdout", c"/proc/self/fd/1"),
+    (c"stderr", c"/proc/self/fd/2"),
+    (c"ptmx", c"pts/ptmx"),
+    (c"core", c"/proc/kcore"),
+];
+
+/// Makes the default devices and links. One that is there must be what it says: the image may have put anything there.
+pub fn make_devices(root: BorrowedFd<'_>) -> nix::Result<()> {
+    let dev = resolve_or_make(root, c"/dev", Missing::Directory)?;
+    let mode = Mode::from_bits_truncate(0o666);
+    for (name, major, minor) in DEVICES {
+        let device = makedev(*major, *minor);
+        match mknodat(&dev, *name, SFlag::S_IFCHR, mode, device) {
+            Err(Errno::EEXIST) => {
+                let found = fstatat(&dev, *name, nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW)?;
+                if found.st_mode & libc::S_IFMT != libc::S_IFCHR || found.st_rdev != device {
+                    return Err(Errno::EEXIST);
+                }
+            }
+            result => result?,
+        }
+    }
+    for (name, target) in DEVICE_LINKS {
+        match symlinkat(*target, &dev, *name) {
+            Ok(()) | Err(Errno::EEXIST) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
+
+/// Opens the host's null device, to be bound over masked files. What the container has by that name may be anything.
+pub fn open_null() -> nix::Result<OwnedFd> {
+    let null = open(c"/dev/null", OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())?;
+    let found = fstat(&null)?;
+    let is_null = found.st_mode & libc::S_IFMT == libc::S_IFCHR && found.st_rdev == makedev(1, 3);
+    if is_null { Ok(null) } else { Err(Errno::ENODEV) }
+}
+
+/// Hides a path: a file behind the null device, a directory behind an empty one. One that is not there needs nothing.
+pub fn mask(root: BorrowedFd<'_>, null: BorrowedFd<'_>, path: &CStr) -> nix::Result<()> {
+    let target = match resolve(root, path) {
+        Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(()),
+        result => result?,
+    };
+    if is_directory(target.as_fd())? {
+        fchdir(&target)?;
+        return mount(Some(c"tmpfs"), c".", Some(c"tmpfs"), MsFlags::MS_RDONLY, NONE);
+    }
+    move_mount(open_tree_clone(At::Fd(null), false)?.as_fd(), target.as_fd())
+}
+
+/// Makes a path read-only by binding it over itself. One that is not there needs nothing.
+pub fn make_readonly(root: BorrowedFd<'_>, path: &CStr) -> nix::Result<()> {
+    let target = match resolve(root, path) {
+        Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(()),
+        result => result?,
+    };
+    let tree = open_tree_clone(At::Fd(target.as_fd()), true)?;
+    attach(tree.as_fd(), target.as_fd(), attr::RDONLY, 0)
+}
+
+/// Makes what is mounted on a target of the plan read-only.
+pub fn seal(root: BorrowedFd<'_>, target: &CStr) -> nix::Result<()> {
+    set_attributes(resolve(root, target)?.as_fd(), attr::RDONLY, 0)
+}
+
+/// Makes the root itself read-only.
+pub fn make_root_readonly(root: BorrowedFd<'_>) -> nix::Result<()> {
+    set_attributes(root, attr::RDONLY, 0)
+}
+
+/// Binds the pseudoterminal on `/dev/console`.
+pub fn bind_console(root: BorrowedFd<'_>, terminal: BorrowedFd<'_>) -> nix::Result<()> {
+    let target = resolve_or_make(root, c"/dev/console", Missing::File)?;
+    move_mount(open_tree_clone(At::Fd(terminal), false)?.as_fd(), target.as_fd())
+}
+
+/// Makes `root` the root of the mount namespace and lets go of the old one; pivot_root(2).
+pub fn pivot(root: BorrowedFd<'_>) -> nix::Result<()> {
+    fchdir(root)?;
+    nix::unistd::pivot_root(c".", c".")?;
+    // The old root is now mounted on the new one, under our feet.
+    umount2(c".", MntFlags::MNT_DETACH)?;
+    chdir(c"/")
+}
+
+fn is_directory(file: BorrowedFd<'_>) -> nix::Result<bool> {
+    Ok(fstat(file)?.st_mode & libc::S_IFMT == libc::S_IFDIR)
+}

@@ -1,0 +1,141 @@
+//! Paths of the container, resolved without ever leaving its root: symlinks in it are the container's to place.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
+use nix::sys::stat::{Mode, SFlag, fstat, mkdirat};
+
+/// Longest path that the kernel takes, with its NUL; `PATH_MAX`.
+const PATH_MAX: usize = 4096;
+
+/// As many symlinks as the kernel follows in one path; path_resolution(7).
+const LINKS_MAX: usize = 40;
+
+/// What to make where a path ends at something that is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// Nothing: `ENOENT`.
+    Fail,
+    /// Directories all the way.
+    Directory,
+    /// Directories, and an empty file at the end.
+    File,
+}
+
+/// Opens `path` beneath `root` with `O_PATH`, following symlinks as if `root` were `/`.
+pub fn resolve(root: BorrowedFd<'_>, path: &CStr) -> nix::Result<OwnedFd> {
+    let how = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_IN_ROOT);
+    // EAGAIN: something in the tree was renamed while `..` was resolved, and the kernel could not be sure.
+    for _ in 0..64 {
+        match openat2(root, path, how) {
+            Err(Errno::EAGAIN) => {}
+            // Before Linux 5.6, or hidden by a seccomp filter around mote.
+            Err(Errno::ENOSYS) => break,
+            result => return result,
+        }
+    }
+    walk(root, path, Missing::Fail)
+}
+
+/// As [`resolve`], making what is missing.
+pub fn resolve_or_make(root: BorrowedFd<'_>, path: &CStr, missing: Missing) -> nix::Result<OwnedFd> {
+    match resolve(root, path) {
+        Err(Errno::ENOENT) => walk(root, path, missing),
+        result => result,
+    }
+}
+
+/// Resolves component by component: none is followed by the kernel, so none can lead out while it is looked at.
+fn walk(root: BorrowedFd<'_>, path: &CStr, missing: Missing) -> nix::Result<OwnedFd> {
+    // Where we are, as components without symlinks below `root`; what is still to go.
+    let mut done: heapless::Vec<u8, PATH_MAX> = heapless::Vec::new();
+    let mut rest: heapless::Vec<u8, PATH_MAX> =
+        heapless::Vec::from_slice(path.to_bytes()).map_err(|_| Errno::ENAMETOOLONG)?;
+    let mut here = reopen(root, &done)?;
+    let mut links = 0;
+    loop {
+        let start = rest.iter().position(|&b| b != b'/').unwrap_or(rest.len());
+        let name = rest.get(start..).unwrap_or_default().split(|&b| b == b'/').next().unwrap_or_default();
+        let name: heapless::Vec<u8, 256> = heapless::Vec::from_slice(name).map_err(|_| Errno::ENAMETOOLONG)?;
+        let end = start + name.len();
+        let last = rest.get(end..).unwrap_or_default().iter().all(|&b| b == b'/');
+        match name.as_slice() {
+            b"" => return Ok(here),
+            b"." => {}
+            b".." => {
+                done.truncate(done.iter().rposition(|&b| b == b'/').unwrap_or(0));
+                here = reopen(root, &done)?;
+            }
+            name => {
+                let next = match (open(here.as_fd(), name), missing) {
+                    (Err(Errno::ENOENT), Missing::Directory) => make(here.as_fd(), name, false)?,
+                    (Err(Errno::ENOENT), Missing::File) => make(here.as_fd(), name, last)?,
+                    (result, _) => result?,
+                };
+                if SFlag::from_bits_truncate(fstat(&next)?.st_mode) & SFlag::S_IFMT == SFlag::S_IFLNK {
+                    links += 1;
+                    if links > LINKS_MAX {
+                        return Err(Errno::ELOOP);
+                    }
+                    let mut buffer = [0; PATH_MAX];
+                    let len = read_link(next.as_fd(), &mut buffer)?;
+                    let target = buffer.get(..len).unwrap_or_default();
+                    if target.first() == Some(&b'/') {
+                        done.clear();
+                        here = reopen(root, &done)?;
+                    }
+                    replace_front(&mut rest, end, target)?;
+                    continue;
+                }
+                here = next;
+                done.push(b'/').and_then(|()| done.extend_from_slice(name).map_err(|_| 0))
+                    .map_err(|_| Errno::ENAMETOOLONG)?;
+            }
+        }
+        replace_front(&mut rest, end, b"")?;
+    }
+}
+
+/// Puts `front` in the place of the first `len` bytes.
+fn replace_front(text: &mut heapless::Vec<u8, PATH_MAX>, len: usize, front: &[u8]) -> nix::Result<()> {
+    let mut new: heapless::Vec<u8, PATH_MAX> = heapless::Vec::new();
+    new.extend_from_slice(front).map_err(|_| Errno::ENAMETOOLONG)?;
+    new.extend_from_slice(text.get(len..).unwrap_or_default()).map_err(|_| Errno::ENAMETOOLONG)?;
+    *text = new;
+    Ok(())
+}
+
+/// Opens `done` again from the root; only directories that were gone through before.
+fn reopen(root: BorrowedFd<'_>, done: &[u8]) -> nix::Result<OwnedFd> {
+    let mut here = open(root, b".")?;
+    for name in done.split(|&b| b == b'/').filter(|name| !name.is_empty()) {
+        here = open(here.as_fd(), name)?;
+    }
+    Ok(here)
+}
+
+fn open(dir: BorrowedFd<'_>, name: &[u8]) -> nix::Result<OwnedFd> {
+    openat(dir, name, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())
+}
+
+/// Makes a directory or an empty file in `dir` and opens it. Somebody else may have been faster.
+fn make(dir: BorrowedFd<'_>, name: &[u8], file: bool) -> nix::Result<OwnedFd> {
+    let made = if file {
+        let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        openat(dir, name, flags, Mode::from_bits_truncate(0o644)).map(drop)
+    } else {
+        mkdirat(dir, name, Mode::from_bits_truncate(0o755))
+    };
+    match made {
+        Ok(()) | Err(Errno::EEXIST) => open(dir, name),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// The target of the symlink that `link` is open on.
+fn read_link(link: BorrowedFd<'_>, buffer: &mut [u8; PATH_MAX]) -> nix::Result<usize> {
+    let len = crate::sys::file::readlinkat(link, c"", buffer)?;
+    if len < PATH_MAX { Ok(len) } else { Err(Errno::ENAMETOOLONG) }
+}

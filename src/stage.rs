@@ -1,0 +1,203 @@
+//! What the child was doing when it failed: eight bytes through a pipe, words on the other side.
+
+use std::fmt::Write as _;
+
+use nix::errno::Errno;
+
+use crate::error::Error;
+use crate::plan::Plan;
+
+/// A group of calls of the child.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Stage {
+    /// Nothing failed: sent last, so that the end of the pipe after it means that the program runs.
+    Ready,
+    /// Leaving the caller's signals, session and keys behind.
+    Session,
+    /// Entering the cgroup.
+    Cgroup,
+    /// Joining a namespace.
+    Join,
+    /// Making a cgroup namespace.
+    CgroupNamespace,
+    /// `process.oomScoreAdj`
+    OomScore,
+    /// `linux.sysctl`
+    Sysctl,
+    /// Getting off the initramfs.
+    Initramfs,
+    /// `linux.rootfsPropagation`
+    Propagation,
+    /// `root.path`
+    Root,
+    /// `mounts`
+    Mount,
+    /// The default devices.
+    Devices,
+    /// `process.terminal`
+    Terminal,
+    /// The host's null device.
+    Null,
+    /// `linux.maskedPaths`
+    Mask,
+    /// `linux.readonlyPaths`
+    ReadonlyPath,
+    /// Read-only tmpfs.
+    Seal,
+    /// `root.readonly`
+    RootReadonly,
+    /// pivot_root.
+    Pivot,
+    /// `hostname`
+    Hostname,
+    /// `domainname`
+    Domainname,
+    /// `process.rlimits`
+    Rlimit,
+    /// `process.capabilities`
+    Capabilities,
+    /// `process.user.additionalGids`
+    Groups,
+    /// `process.user.gid`
+    Gid,
+    /// `process.user.uid`
+    Uid,
+    /// `process.cwd`
+    Cwd,
+    /// `process.cwd` leads out of the container.
+    CwdOutside,
+    /// `process.noNewPrivileges`
+    NoNewPrivileges,
+    /// The program cannot be executed.
+    Program,
+    /// The program is in no directory of PATH.
+    NotInPath,
+    /// Standard input, output, error.
+    Stdio,
+    /// Waiting for `start`.
+    Start,
+    /// execve.
+    Exec,
+}
+
+/// All stages in order, to read one back from its number.
+const STAGES: &[Stage] = {
+    use Stage::*;
+    &[
+        Ready, Session, Cgroup, Join, CgroupNamespace, OomScore, Sysctl, Initramfs, Propagation, Root, Mount, Devices,
+        Terminal, Null, Mask, ReadonlyPath, Seal, RootReadonly, Pivot, Hostname, Domainname, Rlimit, Capabilities,
+        Groups, Gid, Uid, Cwd, CwdOutside, NoNewPrivileges, Program, NotInPath, Stdio, Start, Exec,
+    ]
+};
+const _: () = assert!(STAGES.len() == Stage::Exec as usize + 1);
+
+/// Which stage failed, on which item of its list, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Failure {
+    /// The stage.
+    pub stage: Stage,
+    /// Index into the plan's list for the stage.
+    pub item: u16,
+    /// Why, in the kernel's words.
+    pub errno: Errno,
+}
+
+impl Failure {
+    /// What is sent when all went well.
+    pub const READY: [u8; 8] = [Stage::Ready as u8, 0, 0, 0, 0, 0, 0, 0];
+
+    /// As it goes through the pipe: fewer bytes than `PIPE_BUF`, so all or none.
+    pub fn to_bytes(self) -> [u8; 8] {
+        let ([i0, i1], [e0, e1, e2, e3]) = (self.item.to_le_bytes(), (self.errno as i32).to_le_bytes());
+        [self.stage as u8, 0, i0, i1, e0, e1, e2, e3]
+    }
+
+    /// Reads what came through the pipe.
+    pub fn from_bytes([stage, _, i0, i1, e0, e1, e2, e3]: [u8; 8]) -> Self {
+        Self {
+            stage: STAGES.get(usize::from(stage)).copied().unwrap_or(Stage::Exec),
+            item: u16::from_le_bytes([i0, i1]),
+            errno: Errno::from_raw(i32::from_le_bytes([e0, e1, e2, e3])),
+        }
+    }
+
+    /// Turns the numbers back into words.
+    pub fn explain(self, plan: &Plan<'_>) -> Error {
+        let item = usize::from(self.item);
+        let text = |bytes: Option<&std::ffi::CStr>| String::from_utf8_lossy(bytes.unwrap_or_default().to_bytes()).into_owned();
+        let program = text(Some(plan.process.program));
+        let mut what = String::new();
+        let _ = match self.stage {
+            Stage::Ready | Stage::Session => write!(what, "leave the caller's session"),
+            Stage::Cgroup => write!(what, "enter the cgroup \"{}\"", text(Some(plan.cgroup))),
+            Stage::Join => write!(what, "linux.namespaces: join \"{}\"", text(plan.join.get(item).map(|j| j.path))),
+            Stage::CgroupNamespace => write!(what, "linux.namespaces: make a cgroup namespace"),
+            Stage::OomScore => write!(what, "process.oomScoreAdj"),
+            Stage::Sysctl => write!(what, "linux.sysctl: write \"{}\"", text(plan.sysctls.get(item).map(|s| s.0))),
+            Stage::Initramfs => write!(what, "put the initramfs below a mount of itself"),
+            Stage::Propagation => write!(what, "linux.rootfsPropagation"),
+            Stage::Root => write!(what, "root.path: bind \"{}\"", text(Some(plan.rootfs))),
+            Stage::Mount => {
+                let mount = plan.mounts.get(item);
+                let (source, target) = (text(mount.map(|m| m.source)), text(mount.map(|m| m.target)));
+                let index = mount.map_or(0, |m| m.index);
+                write!(what, "mounts[{index}]: mount \"{source}\" on \"{target}\"")
+            }
+            Stage::Devices => write!(what, "make the default devices in /dev"),
+            Stage::Terminal => write!(what, "process.terminal: open a pseudoterminal in the container"),
+            Stage::Null => write!(what, "open the host's /dev/null"),
+            Stage::Mask => write!(what, "linux.maskedPaths[{item}] \"{}\"", text(plan.masked.get(item).copied())),
+            Stage::ReadonlyPath => {
+                write!(what, "linux.readonlyPaths[{item}] \"{}\"", text(plan.readonly.get(item).copied()))
+            }
+            Stage::Seal => write!(what, "make \"{}\" read-only", text(plan.sealed.get(item).copied())),
+            Stage::RootReadonly => write!(what, "root.readonly"),
+            Stage::Pivot => write!(what, "pivot_root"),
+            Stage::Hostname => write!(what, "hostname"),
+            Stage::Domainname => write!(what, "domainname"),
+            Stage::Rlimit => write!(what, "process.rlimits[{item}]"),
+            Stage::Capabilities => write!(what, "process.capabilities"),
+            Stage::Groups => write!(what, "process.user.additionalGids"),
+            Stage::Gid => write!(what, "process.user.gid"),
+            Stage::Uid => write!(what, "process.user.uid"),
+            Stage::Cwd => write!(what, "process.cwd \"{}\"", text(Some(plan.process.cwd))),
+            Stage::CwdOutside => {
+                write!(what, "process.cwd \"{}\" leads out of the container", text(Some(plan.process.cwd)))
+            }
+            Stage::NoNewPrivileges => write!(what, "process.noNewPrivileges"),
+            Stage::Program => write!(what, "exec \"{program}\""),
+            Stage::NotInPath => write!(what, "exec \"{program}\": executable file not found in $PATH"),
+            Stage::Stdio => write!(what, "set up standard input and output"),
+            Stage::Start => write!(what, "wait for start"),
+            Stage::Exec => write!(what, "exec \"{program}\""),
+        }; // writing to a String cannot fail
+        Error::Child { what: what.into(), errno: self.errno }
+    }
+}
+
+/// Says which stage a refused call belongs to.
+pub trait At<T> {
+    /// Names the stage and the item of its list.
+    fn at(self, stage: Stage, item: usize) -> Result<T, Failure>;
+}
+
+impl<T> At<T> for Result<T, Errno> {
+    fn at(self, stage: Stage, item: usize) -> Result<T, Failure> {
+        self.map_err(|errno| Failure { stage, item: u16::try_from(item).unwrap_or(u16::MAX), errno })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_survives_the_pipe() {
+        for (n, stage) in STAGES.iter().enumerate() {
+            assert_eq!(*stage as usize, n);
+            let failure = Failure { stage: *stage, item: 513, errno: Errno::EXDEV };
+            assert_eq!(Failure::from_bytes(failure.to_bytes()), failure);
+        }
+    }
+}

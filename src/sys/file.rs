@@ -1,0 +1,24 @@
+//! File calls that nix has only with an allocated result.
+
+use std::ffi::CStr;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use nix::errno::Errno;
+use syscalls::{Sysno, syscall};
+
+use super::checked;
+
+/// `readlinkat(2)`: the target of a symlink, cut at the buffer's end. An empty `path` reads the symlink that `dir` is
+/// open on.
+pub fn readlinkat(dir: BorrowedFd<'_>, path: &CStr, buffer: &mut [u8]) -> Result<usize, Errno> {
+    let (fd, path, len) = (dir.as_raw_fd(), path.as_ptr(), buffer.len());
+    // SAFETY: `path` ends in NUL, and the kernel writes at most `len` bytes into a live slice of that length.
+    checked(unsafe { syscall!(Sysno::readlinkat, fd, path, buffer.as_mut_ptr(), len) })
+}
+
+/// `getcwd(2)`: the working directory, with its NUL. One outside the root starts with `(unreachable)`.
+pub fn getcwd(buffer: &mut [u8]) -> Result<&[u8], Errno> {
+    // SAFETY: the kernel writes at most `buffer.len()` bytes into a live slice of that length.
+    let len = checked(unsafe { syscall!(Sysno::getcwd, buffer.as_mut_ptr(), buffer.len()) })?;
+    buffer.get(..len).ok_or(Errno::ERANGE)
+}

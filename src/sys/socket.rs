@@ -1,0 +1,72 @@
+//! Unix sockets as the child needs them: without the buffers that nix allocates.
+
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use nix::errno::Errno;
+use syscalls::{Sysno, syscall};
+
+use super::checked;
+
+/// Room for one descriptor in a control message, aligned as `struct cmsghdr` is.
+#[repr(C, align(8))]
+struct Control {
+    header: libc::cmsghdr,
+    fd: i32,
+    padding: i32,
+}
+
+/// `accept4(2)`: the next connection to a listening socket. Waits for one.
+pub fn accept(listener: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    // SAFETY: no address is asked for; on success the result is a new descriptor that nobody else owns.
+    let fd = checked(unsafe { syscall!(Sysno::accept4, listener.as_raw_fd(), 0, 0, libc::SOCK_CLOEXEC) })?;
+    // SAFETY: as above.
+    RawFd::try_from(fd).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }).map_err(|_| Errno::EBADF)
+}
+
+/// `sendto(2)` without an address and without SIGPIPE.
+pub fn send(socket: BorrowedFd<'_>, message: &[u8]) -> Result<(), Errno> {
+    let (fd, bytes, len) = (socket.as_raw_fd(), message.as_ptr(), message.len());
+    // SAFETY: the kernel reads `len` bytes of a live slice.
+    checked(unsafe { syscall!(Sysno::sendto, fd, bytes, len, libc::MSG_NOSIGNAL, 0, 0) }).map(drop)
+}
+
+/// `sendmsg(2)`: sends a message with one descriptor (`SCM_RIGHTS`, unix(7)).
+pub fn send_fd(socket: BorrowedFd<'_>, message: &[u8], fd: BorrowedFd<'_>) -> Result<(), Errno> {
+    // SAFETY: all-zero bytes are valid for these plain C structs, which have padding on musl.
+    let (mut control, mut header): (Control, libc::msghdr) = unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
+    let len = size_of::<libc::cmsghdr>() + size_of::<i32>();
+    control.header.cmsg_len = len as _;
+    control.header.cmsg_level = libc::SOL_SOCKET;
+    control.header.cmsg_type = libc::SCM_RIGHTS;
+    control.fd = fd.as_raw_fd();
+    let mut part = libc::iovec { iov_base: message.as_ptr().cast_mut().cast(), iov_len: message.len() };
+    header.msg_iov = &raw mut part;
+    header.msg_iovlen = 1;
+    header.msg_control = (&raw mut control).cast();
+    header.msg_controllen = size_of::<Control>() as _;
+    // SAFETY: header, part, control and message outlive the call; the kernel only reads them.
+    checked(unsafe { syscall!(Sysno::sendmsg, socket.as_raw_fd(), &raw const header, libc::MSG_NOSIGNAL) }).map(drop)
+}
+
+/// `recvmsg(2)`: waits for a message with one descriptor.
+/// Errors: `EPROTO` when it has none.
+pub fn receive_fd(socket: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    let mut bytes = [0_u8; 64];
+    // SAFETY: as in `send_fd`.
+    let (mut control, mut header): (Control, libc::msghdr) = unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
+    let mut part = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
+    header.msg_iov = &raw mut part;
+    header.msg_iovlen = 1;
+    header.msg_control = (&raw mut control).cast();
+    header.msg_controllen = size_of::<Control>() as _;
+    // SAFETY: header, part, control and bytes outlive the call, with the lengths given.
+    checked(unsafe { syscall!(Sysno::recvmsg, socket.as_raw_fd(), &raw mut header, libc::MSG_CMSG_CLOEXEC) })?;
+    let whole = size_of::<libc::cmsghdr>() + size_of::<i32>();
+    let is_fd = header.msg_controllen as usize >= whole
+        && (control.header.cmsg_level, control.header.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS);
+    if !is_fd || control.fd < 0 {
+        return Err(Errno::EPROTO);
+    }
+    // SAFETY: the kernel has put a new descriptor, owned by nobody else, into the control message.
+    Ok(unsafe { OwnedFd::from_raw_fd(control.fd) })
+}

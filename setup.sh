@@ -2,7 +2,7 @@
 # Installs what is missing, and nothing else: setup.sh [build|qemu|test|bench]...
 #
 # `build` needs a Rust toolchain, a C linker for build scripts and readelf; `qemu` the two emulators and what makes
-# images; `test` and `bench` the runtimes that mote is compared with. The toolchain chosen is written to
+# images; `test` and `bench` the runtimes that mote is compared with, and what the containers of the tests run. The toolchain chosen is written to
 # target/toolchain.env, which the Makefile includes. When all is there, this prints nothing and takes no time.
 set -eu
 cd "$(dirname "$0")"
@@ -97,14 +97,14 @@ use_debian() {
     done
     need musl-gcc musl-tools
     need ld.lld lld
+    need python3 python3
     install_missing
     lib=$PWD/target/debian-musl
     mkdir -p "$lib"
     [ -e "$lib/libunwind.a" ] || ar cr "$lib/libunwind.a"
     if [ ! -e "$lib/aarch64" ]; then
         say 'unpacking musl-dev for arm64 to target/debian-musl'
-        tools/debfetch arm64 musl-dev
-        dpkg -x target/cache/arm64/debs/musl-dev_*.deb "$lib/unpacked"
+        dpkg -x "$(tools/debian.py arm64 musl-dev)" "$lib/unpacked"
         ln -s unpacked/usr/lib/aarch64-linux-musl "$lib/aarch64"
     fi
     arm=$lib/aarch64
@@ -151,7 +151,12 @@ for what in "${@:-build}"; do
         need dpkg-deb dpkg
         install_missing
         ;;
-    test | bench)
+    test)
+        need runc runc
+        need busybox busybox-static
+        install_missing
+        ;;
+    bench)
         need runc runc
         need crun crun
         need strace strace

@@ -47,7 +47,7 @@ pub const KEYS: &[Key] = &[
     ),
     number("control_clients", "usize", 1, 64, "The most connections to the control socket at a time."),
     number("log_file_bytes", "u64", 4096, 1 << 30, "Size from which a container's log file is rotated."),
-    number("log_files", "usize", 1, 16, "Log files kept per container, the current one included."),
+    number("log_files", "u32", 1, 16, "Log files kept per container, the current one included."),
     number(
         "log_line_bytes",
         "usize",
@@ -64,7 +64,7 @@ pub const KEYS: &[Key] = &[
     ),
     number("restart_delay_max_ms", "u64", 10, 3_600_000, "Where the doubling of the restart delay ends."),
     number("restart_reset_ms", "u64", 1000, 86_400_000, "Uptime after which the restart delay starts over."),
-    number("grace_default_s", "u64", 0, 3600, "Seconds from SIGTERM to SIGKILL for a pod that sets none."),
+    number("grace_default_s", "u32", 0, 3600, "Seconds from SIGTERM to SIGKILL for a pod that sets none."),
     number(
         "size_budget_kib_x86_64",
         "usize",

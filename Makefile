@@ -8,16 +8,16 @@ HOST := $(shell uname -m)
 
 export BOARD
 .DELETE_ON_ERROR:
-.PHONY: all help plain debug size lint clean setup-% FORCE
+.PHONY: all help plain debug size bundle image demo run test lint clean setup-build setup-qemu setup-test FORCE
 
 all: $(ARCHES:%=target/dist/%/mote) target/dist/mote ## The shipping binary of each architecture: target/dist/<arch>/mote
 
 help: ## This list
 	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
-	@echo "Variables: BOARD=$(BOARD) ARCH=$(ARCH)"
+	@echo "Variables: BOARD=$(BOARD), ARCH=$(ARCH) (of: $(ARCHES))"
 
-setup-%:
-	@./setup.sh $*
+setup-build setup-qemu setup-test:
+	@./setup.sh $(@:setup-%=%)
 
 # Which toolchain builds. Made before anything else, and read again only when it changed.
 ifneq ($(filter-out help clean,$(or $(MAKECMDGOALS),all)),)
@@ -68,6 +68,51 @@ debug: target/debug-dist/mote ## For the tests, with panic messages: target/debu
 
 size: all plain ## Bytes of every binary; fails over the board's budget
 	@tools/size $(ARCHES)
+
+# ---- bundles, images, devices -------------------------------------------------------------------------------------
+
+RUN_AS ?= 0:0
+MANIFESTS ?=
+
+bundle: | setup-qemu ## NAME=... PACKAGES=... ARGS=... [RUN_AS=uid:gid] [OVERLAY=dir]: target/bundles/<arch>/<name>/
+	@tools/bundle --arch $(ARCH) --name "$(NAME)" --packages "$(PACKAGES)" --args '$(ARGS)' --user $(RUN_AS) \
+		$(if $(OVERLAY),--overlay "$(OVERLAY)")
+
+image: target/dist/$(ARCH)/mote | setup-qemu ## BOARD=... [MANIFESTS=...]: target/image/<arch>/kernel and initramfs.cpio
+	@tools/image --arch $(ARCH) --board $(BOARD) --mote $< --out target/image/$(ARCH) $(MANIFESTS)
+	@echo "  IMAGE   target/image/$(ARCH)"
+
+# The pod of the demo: what an IoT gateway runs, from Debian's packages.
+broker_packages := mosquitto
+broker_args := /usr/sbin/mosquitto -c /etc/mosquitto/gateway.conf
+broker_user := 1883:1883
+sensor_packages := mosquitto-clients dash coreutils:/bin/sleep
+sensor_args := /usr/bin/sensor
+sensor_user := 1000:1000
+
+# $(call demo_bundle,ARCH,NAME)
+define demo_bundle
+target/bundles/$1/$2/config.json: tools/bundle tools/config.json tools/debian.py $(shell find demo/$2 -type f) | setup-qemu
+	@echo "  BUNDLE  target/bundles/$1/$2"
+	@tools/bundle --arch $1 --name $2 --packages "$($2_packages)" --args "$($2_args)" --user $($2_user) --overlay demo/$2
+endef
+$(foreach arch,$(ARCHES),$(foreach name,broker sensor,$(eval $(call demo_bundle,$(arch),$(name)))))
+
+target/demo/%/initramfs.cpio: target/dist/%/mote demo/gateway.json tools/image tools/cpio.py \
+		$(shell find board -type f) target/bundles/%/broker/config.json target/bundles/%/sensor/config.json
+	@echo "  IMAGE   target/demo/$*"
+	@tools/image --arch $* --board $(BOARD) --mote $< --out target/demo/$* demo/gateway.json
+
+demo: target/demo/$(ARCH)/initramfs.cpio ## Boots a device with a pod of two containers in QEMU, shows it, powers it off
+	@tools/demo $(ARCH)
+
+run: target/demo/$(ARCH)/initramfs.cpio ## The same with the console on this terminal; Ctrl-A X ends QEMU
+	@tools/qemu --arch $(ARCH) --image target/demo/$(ARCH) --interactive
+
+# ---- checks -------------------------------------------------------------------------------------------------------
+
+test: setup-test setup-qemu all debug $(ARCHES:%=target/demo/%/initramfs.cpio) ## Everything there is, and one line that sums it up
+	@tools/test
 
 lint: ## rustfmt and clippy for the host and both targets
 	$(CARGO) fmt --check

@@ -76,7 +76,16 @@ fn options_take_their_value_after_a_space_or_an_equals_sign() {
         vec![format!("--root={root}"), "run".into(), format!("--bundle={bundle}"), t.id()],
         vec!["--root".into(), root.clone(), "run".into(), "-b".into(), bundle.into(), t.id()],
         vec!["-root".into(), root.clone(), "run".into(), format!("-b={bundle}"), t.id()],
-        vec!["--root".into(), root.clone(), "--log-format".into(), "json".into(), "run".into(), "-bundle".into(), bundle.into(), t.id()],
+        vec![
+            "--root".into(),
+            root.clone(),
+            "--log-format".into(),
+            "json".into(),
+            "run".into(),
+            "-bundle".into(),
+            bundle.into(),
+            t.id(),
+        ],
     ] {
         assert_eq!(t.bare().args(&args).run().ok(), "ran\n", "{args:?}");
     }
@@ -87,7 +96,8 @@ fn an_empty_value_is_a_value() {
     let t = Test::new();
     let bundle = t.bundle("b", &spec(&["echo", "ran"]));
     // Callers write --log= and --pid-file "" for "none".
-    let out = t.mote(["--log=", "run", "--pid-file", "", "--console-socket=", "-b"]).arg(&bundle).arg(t.id()).run();
+    let out =
+        t.mote(["--log=", "run", "--pid-file", "", "--console-socket=", "-b"]).arg(&bundle).arg(t.id()).run();
     assert_eq!(out.ok(), "ran\n");
 }
 
@@ -96,7 +106,11 @@ fn switches_that_engines_pass_are_taken() {
     let t = Test::new();
     let bundle = t.bundle("b", &spec(&["true"]));
     let id = t.id();
-    t.mote(["--debug=false", "--rootless=false", "create", "--no-pivot=false", "--no-new-keyring", "-b"]).arg(&bundle).arg(&id).run().ok();
+    t.mote(["--debug=false", "--rootless=false", "create", "--no-pivot=false", "--no-new-keyring", "-b"])
+        .arg(&bundle)
+        .arg(&id)
+        .run()
+        .ok();
     t.mote(["--rootless", "auto", "start", &id]).run().ok();
     t.wait_status(&id, "stopped");
 }
@@ -168,19 +182,28 @@ fn a_container_is_known_in_its_own_root_only() {
 fn a_failure_writes_one_json_line_to_the_log_and_the_message_to_stderr() {
     let t = Test::new();
     let log = t.dir.join("log.json");
-    let logged = |args: &[&str]| t.bare().arg("--log").arg(&log).args(["--log-format", "json", "--root"]).arg(&t.root).args(args).run();
-    for (n, args) in [&["state", "nobody"][..], &["start", "nobody"], &["create", "-b", "/nonexistent", "x"]].iter().enumerate() {
+    let logged = |args: &[&str]| {
+        t.bare().arg("--log").arg(&log).args(["--log-format", "json", "--root"]).arg(&t.root).args(args).run()
+    };
+    for (n, args) in [&["state", "nobody"][..], &["start", "nobody"], &["create", "-b", "/nonexistent", "x"]]
+        .iter()
+        .enumerate()
+    {
         let out = logged(args);
         out.fails();
         let text = fs::read_to_string(&log).unwrap();
         assert!(text.ends_with('\n'), "{text:?}");
-        let lines: Vec<Value> = text.lines().map(|l| serde_json::from_str(l).unwrap_or_else(|e| panic!("{e}: {l}"))).collect();
+        let lines: Vec<Value> =
+            text.lines().map(|l| serde_json::from_str(l).unwrap_or_else(|e| panic!("{e}: {l}"))).collect();
         assert_eq!(lines.len(), n + 1, "exactly one line a failure, appended: {text}");
         let last = &lines[n];
         assert_eq!(last["level"], "error", "{text}");
         let msg = last["msg"].as_str().unwrap();
         assert!(out.stderr.contains(msg.trim_end()), "stderr lacks {msg:?}: {out}");
-        let (time, now) = (last["time"].as_str().unwrap(), t.command("date").args(["-u", "+%FT"]).run().ok().trim().to_owned());
+        let (time, now) = (
+            last["time"].as_str().unwrap(),
+            t.command("date").args(["-u", "+%FT"]).run().ok().trim().to_owned(),
+        );
         assert!(time.starts_with(&now) && time.ends_with('Z'), "{time} is no RFC 3339 time of today");
         if is_mote() {
             assert_eq!(last.as_object().unwrap().len(), 3, "{text}");
@@ -193,7 +216,14 @@ fn the_log_line_is_json_whatever_the_message_holds() {
     let t = Test::new();
     let log = t.dir.join("log.json");
     let nasty = "/nonexistent/\"quote\\back\u{1b}[31m\u{7f}\ttab\nnewline é\u{2028}";
-    let out = t.bare().arg("--log").arg(&log).args(["--log-format", "json", "--root"]).arg(&t.root).args(["create", "-b", nasty, &t.id()]).run();
+    let out = t
+        .bare()
+        .arg("--log")
+        .arg(&log)
+        .args(["--log-format", "json", "--root"])
+        .arg(&t.root)
+        .args(["create", "-b", nasty, &t.id()])
+        .run();
     out.fails();
     let text = fs::read_to_string(&log).unwrap();
     assert_eq!(text.matches('\n').count(), 1, "{text:?}");
@@ -206,7 +236,8 @@ fn success_leaves_the_log_empty() {
     let t = Test::new();
     let bundle = t.bundle("b", &spec(&["sh", "-c", "exit 3"]));
     let log = t.dir.join("log.json");
-    let out = t.mote(["--log-format=json", "--log"]).arg(&log).args(["run", "-b"]).arg(&bundle).arg(t.id()).run();
+    let out =
+        t.mote(["--log-format=json", "--log"]).arg(&log).args(["run", "-b"]).arg(&bundle).arg(t.id()).run();
     assert_eq!(out.code(), 3, "the program's code is no failure of the runtime");
     assert_eq!(fs::read_to_string(&log).unwrap_or_default(), "");
 }

@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 /// A config whose program tells that it runs by making `/mnt/started`, then waits; SIGTERM ends it with code 7.
 fn waiting() -> Value {
-    let mut config = spec(&["sh", "-c", "trap 'exit 7' TERM; touch /mnt/started; while :; do sleep 0.05; done"]);
+    let mut config =
+        spec(&["sh", "-c", "trap 'exit 7' TERM; touch /mnt/started; while :; do sleep 0.05; done"]);
     config["root"]["readonly"] = json!(false);
     config
 }
@@ -190,7 +191,8 @@ fn nothing_but_the_program_holds_stdout_open() {
     t.mote(["kill", &id, "KILL"]).run().ok();
     let (done, end) = std::sync::mpsc::channel();
     std::thread::spawn(move || done.send(pipe.read(&mut [0; 1])));
-    let rest = end.recv_timeout(Duration::from_secs(10)).expect("someone holds the pipe after the program's death");
+    let rest =
+        end.recv_timeout(Duration::from_secs(10)).expect("someone holds the pipe after the program's death");
     assert_eq!(rest.unwrap(), 0);
 }
 
@@ -253,7 +255,10 @@ fn assert_rfc3339(time: &str) {
     let shape: String = time.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
     let (seconds, rest) = shape.split_at_checked(19).unwrap_or((&shape, ""));
     assert_eq!(seconds, "0000-00-00T00:00:00", "{time}");
-    assert!(rest.ends_with('Z') && rest.trim_start_matches('.').trim_end_matches('Z').chars().all(|c| c == '0'), "{time}");
+    assert!(
+        rest.ends_with('Z') && rest.trim_start_matches('.').trim_end_matches('Z').chars().all(|c| c == '0'),
+        "{time}"
+    );
 }
 
 #[test]
@@ -289,13 +294,25 @@ fn list_shows_every_container() {
     assert_eq!(json.matches('\n').count(), 1, "one line: {json}");
     let all: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(all.as_array().unwrap().len(), 2, "{json}");
-    for (entry, (id, status)) in all.as_array().unwrap().iter().zip([(&first, "created"), (&second, "running")]) {
+    for (entry, (id, status)) in
+        all.as_array().unwrap().iter().zip([(&first, "created"), (&second, "running")])
+    {
         assert_eq!((&entry["id"], &entry["status"]), (&json!(id), &json!(status)));
         assert_eq!((&entry["pid"], &entry["owner"]), (&json!(t.pid(id).as_raw()), &json!("root")));
         assert_eq!(entry["bundle"], json!(bundle));
     }
-    let keys = ["\"ociVersion\":", "\"id\":", "\"pid\":", "\"status\":", "\"bundle\":", "\"rootfs\":", "\"created\":", "\"owner\":"];
-    let places: Vec<_> = keys.iter().map(|k| json.find(k).unwrap_or_else(|| panic!("no {k} in {json}"))).collect();
+    let keys = [
+        "\"ociVersion\":",
+        "\"id\":",
+        "\"pid\":",
+        "\"status\":",
+        "\"bundle\":",
+        "\"rootfs\":",
+        "\"created\":",
+        "\"owner\":",
+    ];
+    let places: Vec<_> =
+        keys.iter().map(|k| json.find(k).unwrap_or_else(|| panic!("no {k} in {json}"))).collect();
     assert!(places.is_sorted(), "keys out of order: {json}");
 
     let table = t.mote(["list"]).run().ok().to_owned();
@@ -306,7 +323,13 @@ fn list_shows_every_container() {
     assert_eq!(rows[2][5], "root");
     // Columns start at the same place in every line.
     let column = table.lines().next().unwrap().find("STATUS").unwrap();
-    assert!(table.lines().skip(1).all(|l| l[column..].starts_with("created") || l[column..].starts_with("running")), "{table}");
+    assert!(
+        table
+            .lines()
+            .skip(1)
+            .all(|l| l[column..].starts_with("created") || l[column..].starts_with("running")),
+        "{table}"
+    );
 
     let quiet = t.mote(["list", "-q"]).run().ok().to_owned();
     assert_eq!(quiet, format!("{first}\n{second}\n"));
@@ -421,7 +444,9 @@ fn kill_takes_signals_by_number_and_by_name() {
         }
     };
     wait(&|| bundle.join("rootfs/mnt/ready").exists());
-    for (n, (given, name)) in [("1", "HUP"), ("SIGUSR1", "USR1"), ("USR2", "USR2"), ("int", "INT")].iter().enumerate() {
+    for (n, (given, name)) in
+        [("1", "HUP"), ("SIGUSR1", "USR1"), ("USR2", "USR2"), ("int", "INT")].iter().enumerate()
+    {
         t.mote(["kill", &id, given]).run().ok();
         wait(&|| fs::read_to_string(&got).unwrap_or_default().lines().nth(n) == Some(name));
     }
@@ -442,7 +467,10 @@ fn kill_sends_sigterm_by_default() {
     while !bundle.join("rootfs/mnt/started").exists() {
         assert!(Instant::now() < end, "never started");
     }
-    let id = serde_json::from_str::<Value>(t.mote(["list", "-f", "json"]).run().ok()).unwrap()[0]["id"].as_str().unwrap().to_owned();
+    let id = serde_json::from_str::<Value>(t.mote(["list", "-f", "json"]).run().ok()).unwrap()[0]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     t.verb("kill", &id).ok();
     assert_eq!(run.wait().code(), 7);
 }

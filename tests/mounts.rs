@@ -72,7 +72,8 @@ fn the_mounts_of_the_config_are_made_in_order_with_their_options() {
     seen("/dev/mqueue", "mqueue", &["rw", "nosuid", "nodev", "noexec"], &[]);
     seen("/sys", "sysfs", &["ro", "nosuid", "nodev", "noexec"], &[]);
     // On a host with cgroup v1 it is a tmpfs with a mount for each hierarchy.
-    let cgroup = if on(&all, "/sys/fs/cgroup").kind == "tmpfs" { "/sys/fs/cgroup/memory" } else { "/sys/fs/cgroup" };
+    let cgroup =
+        if on(&all, "/sys/fs/cgroup").kind == "tmpfs" { "/sys/fs/cgroup/memory" } else { "/sys/fs/cgroup" };
     seen(cgroup, "cgroup", &["ro", "nosuid", "nodev", "noexec"], &[]);
     assert!(on(&all, "/dev").data.contains(&"size=65536k".to_owned()));
     assert!(on(&all, "/dev").data.contains(&"mode=755".to_owned()));
@@ -82,7 +83,11 @@ fn the_mounts_of_the_config_are_made_in_order_with_their_options() {
         assert!(pts.contains(&o.to_owned()), "no {o}: {pts:?}");
     }
     let place = |point: &str| all.iter().position(|m| m.point == point).unwrap();
-    assert!(place("/proc") < place("/dev") && place("/dev") < place("/dev/pts") && place("/sys") < place("/sys/fs/cgroup"));
+    assert!(
+        place("/proc") < place("/dev")
+            && place("/dev") < place("/dev/pts")
+            && place("/sys") < place("/sys/fs/cgroup")
+    );
 }
 
 #[test]
@@ -149,8 +154,12 @@ fn a_directory_is_bound() {
     let data = t.dir.join("data");
     fs::create_dir(&data).unwrap();
     fs::write(data.join("file"), "from outside\n").unwrap();
-    for (kind, options) in [("bind", &["bind"][..]), ("bind", &["rbind"]), ("none", &["bind"]), ("", &["rbind", "rw"])] {
-        let text = t.sh("cat /mnt/file; echo inside >/mnt/made", |c| add_mount(c, "/mnt", kind, data.to_str().unwrap(), options));
+    for (kind, options) in
+        [("bind", &["bind"][..]), ("bind", &["rbind"]), ("none", &["bind"]), ("", &["rbind", "rw"])]
+    {
+        let text = t.sh("cat /mnt/file; echo inside >/mnt/made", |c| {
+            add_mount(c, "/mnt", kind, data.to_str().unwrap(), options)
+        });
         assert_eq!(text, "from outside\n", "{kind} {options:?}");
         assert_eq!(fs::read_to_string(data.join("made")).unwrap(), "inside\n");
         fs::remove_file(data.join("made")).unwrap();
@@ -239,7 +248,11 @@ fn ro_is_for_one_mount_and_rro_for_all_below() {
     fs::create_dir_all(data.join("sub")).unwrap();
     let mount = format!("mount -t tmpfs it {0}/sub", data.display());
     for (n, (option, expected)) in [("ro", "sub\n"), ("rro", "")].iter().enumerate() {
-        let mut config = spec(&["sh", "-c", "touch /mnt/x 2>/dev/null && echo top; touch /mnt/sub/x 2>/dev/null && echo sub; true"]);
+        let mut config = spec(&[
+            "sh",
+            "-c",
+            "touch /mnt/x 2>/dev/null && echo top; touch /mnt/sub/x 2>/dev/null && echo sub; true",
+        ]);
         add_mount(&mut config, "/mnt", "bind", data.to_str().unwrap(), &["rbind", option]);
         let bundle = t.bundle(&format!("b{n}"), &config);
         let out = t.run_bundle(&bundle).after_bash(&mount).under(["unshare", "-m"]).run();
@@ -252,7 +265,10 @@ fn propagation_of_a_mount_is_as_the_option_says() {
     let t = Test::new();
     let data = t.dir.join("data");
     fs::create_dir_all(data.join("sub")).unwrap();
-    let mount = format!("mount -t tmpfs it {0}; mkdir {0}/sub; mount -t tmpfs it {0}/sub; mount --make-rshared {0}", data.display());
+    let mount = format!(
+        "mount -t tmpfs it {0}; mkdir {0}/sub; mount -t tmpfs it {0}/sub; mount --make-rshared {0}",
+        data.display()
+    );
     // option, on the mount itself, on the one below
     let cases = [
         ("private", "", "master:"),
@@ -268,7 +284,11 @@ fn propagation_of_a_mount_is_as_the_option_says() {
         let mut config = spec(&["cat", "/proc/self/mountinfo"]);
         add_mount(&mut config, "/mnt", "bind", data.to_str().unwrap(), &["rbind", option]);
         let bundle = t.bundle(&format!("b{n}"), &config);
-        let out = t.run_bundle(&bundle).after_bash(&mount).under(["unshare", "-m", "--propagation", "private"]).run();
+        let out = t
+            .run_bundle(&bundle)
+            .after_bash(&mount)
+            .under(["unshare", "-m", "--propagation", "private"])
+            .run();
         let all: Vec<Mount> = out.ok().lines().map(parse).collect();
         let is = |point: &str, expected: &str| {
             let found = &on(&all, point).propagation;
@@ -283,13 +303,24 @@ fn propagation_of_a_mount_is_as_the_option_says() {
 #[test]
 fn mounts_in_the_container_do_not_reach_the_host() {
     let t = Test::new();
-    let own = || fs::read_to_string("/proc/self/mountinfo").unwrap().lines().filter(|l| l.contains(t.dir.to_str().unwrap())).count();
+    let own = || {
+        fs::read_to_string("/proc/self/mountinfo")
+            .unwrap()
+            .lines()
+            .filter(|l| l.contains(t.dir.to_str().unwrap()))
+            .count()
+    };
     let shared = "mount --make-rshared /; before=$(wc -l </proc/self/mountinfo)";
     let bundle = t.bundle("b", &spec(&["true"]));
     let id = t.id();
     let check = "code=$?; [ $(wc -l </proc/self/mountinfo) = $before ] || code=99; exit $code";
     let script = format!("{shared}; \"$@\"; {check}");
-    let out = t.mote(["run", "-b"]).arg(bundle).arg(&id).under(["unshare", "-m", "bash", "-c", &script, "bash"]).run();
+    let out = t
+        .mote(["run", "-b"])
+        .arg(bundle)
+        .arg(&id)
+        .under(["unshare", "-m", "bash", "-c", &script, "bash"])
+        .run();
     assert_eq!(out.ok(), "");
     assert_eq!(own(), 0);
 }
@@ -303,8 +334,11 @@ fn later_mounts_cover_earlier_ones_and_nest() {
         add_mount(c, "/mnt/deep/er", "tmpfs", "third", &["ro"]);
     };
     let all = mounts(&t, edit);
-    let found: Vec<(&str, &str)> =
-        all.iter().filter(|m| m.point.starts_with("/mnt")).map(|m| (m.source.as_str(), m.point.as_str())).collect();
+    let found: Vec<(&str, &str)> = all
+        .iter()
+        .filter(|m| m.point.starts_with("/mnt"))
+        .map(|m| (m.source.as_str(), m.point.as_str()))
+        .collect();
     assert_eq!(found, [("first", "/mnt"), ("second", "/mnt/deep/er"), ("third", "/mnt/deep/er")]);
 }
 
@@ -328,7 +362,13 @@ fn symlinked_targets_stay_inside_the_rootfs() {
     let outside = t.dir.join("outside");
     fs::create_dir_all(&outside).unwrap();
     let up = format!("../../../../../../../..{}", outside.display());
-    let links = [("abs", outside.to_str().unwrap()), ("up", &up), ("inside", "/tmp"), ("chain", "abs"), ("dotdot", "mnt/../../../../tmp")];
+    let links = [
+        ("abs", outside.to_str().unwrap()),
+        ("up", &up),
+        ("inside", "/tmp"),
+        ("chain", "abs"),
+        ("dotdot", "mnt/../../../../tmp"),
+    ];
     for (n, (link, target)) in links.iter().enumerate() {
         let mut config = spec(&["sh", "-c", "grep -c ' it ' /proc/self/mountinfo"]);
         add_mount(&mut config, &format!("/{link}"), "tmpfs", "it", &[]);
@@ -387,7 +427,9 @@ fn the_default_devices_are_there_and_work() {
     for umask in ["022", "077"] {
         let bundle = t.bundle(&format!("b{umask}"), &spec(&["sh", "-c", script]));
         let out = t.run_bundle(&bundle).after_bash(&format!("umask {umask}")).run();
-        let device = |name: &str, number: &str, gid: u32| format!("{name} character special file {number} 666 0:{gid}\n");
+        let device = |name: &str, number: &str, gid: u32| {
+            format!("{name} character special file {number} 666 0:{gid}\n")
+        };
         let expected = [
             device("null", "1:3", 0),
             device("zero", "1:5", 0),
@@ -404,7 +446,8 @@ fn the_default_devices_are_there_and_work() {
 #[test]
 fn the_default_links_are_there_and_nothing_else() {
     let t = Test::new();
-    let text = t.sh("cd /dev; for f in fd stdin stdout stderr ptmx core; do readlink $f; done; ls /dev", |_| ());
+    let text =
+        t.sh("cd /dev; for f in fd stdin stdout stderr ptmx core; do readlink $f; done; ls /dev", |_| ());
     let core = if Path::new("/proc/kcore").exists() { "/proc/kcore\n" } else { "" };
     let links = format!("/proc/self/fd\n/proc/self/fd/0\n/proc/self/fd/1\n/proc/self/fd/2\npts/ptmx\n{core}");
     let names = "fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero";
@@ -422,7 +465,10 @@ fn devices_are_not_made_on_a_bound_dev() {
     fs::create_dir(&dev).unwrap();
     t.command("mknod").arg(dev.join("null")).args(["c", "1", "3"]).run().ok();
     let edit = |c: &mut Value| {
-        c["mounts"].as_array_mut().unwrap().retain(|m| !m["destination"].as_str().unwrap().starts_with("/dev"));
+        c["mounts"]
+            .as_array_mut()
+            .unwrap()
+            .retain(|m| !m["destination"].as_str().unwrap().starts_with("/dev"));
         add_mount(c, "/dev", "bind", dev.to_str().unwrap(), &["bind"]);
     };
     t.sh("true", edit);
@@ -440,7 +486,10 @@ fn a_symlinked_dev_stays_inside_the_rootfs() {
         let mut config = spec(&["true"]);
         writable(&mut config);
         if !tmpfs {
-            config["mounts"].as_array_mut().unwrap().retain(|m| !m["destination"].as_str().unwrap().starts_with("/dev"));
+            config["mounts"]
+                .as_array_mut()
+                .unwrap()
+                .retain(|m| !m["destination"].as_str().unwrap().starts_with("/dev"));
         }
         let bundle = t.bundle(&format!("b{n}"), &config);
         fs::remove_dir(bundle.join("rootfs/dev")).unwrap();
@@ -486,7 +535,10 @@ fn a_mask_is_not_fooled_by_a_null_device_that_is_none() {
     let t = Test::new();
     let mut config = spec(&["sh", "-c", "cat /tmp/secret"]);
     writable(&mut config);
-    config["mounts"].as_array_mut().unwrap().retain(|m| !m["destination"].as_str().unwrap().starts_with("/dev"));
+    config["mounts"]
+        .as_array_mut()
+        .unwrap()
+        .retain(|m| !m["destination"].as_str().unwrap().starts_with("/dev"));
     config["linux"]["maskedPaths"] = json!(["/tmp/secret"]);
     let bundle = t.bundle("b", &config);
     fs::write(bundle.join("rootfs/tmp/secret"), "secret\n").unwrap();

@@ -8,8 +8,14 @@ use serde_json::{Value, json};
 use std::fs;
 
 /// Names in `linux.namespaces` and below /proc/self/ns.
-const ALL: [(&str, &str); 6] =
-    [("pid", "pid"), ("network", "net"), ("ipc", "ipc"), ("uts", "uts"), ("mount", "mnt"), ("cgroup", "cgroup")];
+const ALL: [(&str, &str); 6] = [
+    ("pid", "pid"),
+    ("network", "net"),
+    ("ipc", "ipc"),
+    ("uts", "uts"),
+    ("mount", "mnt"),
+    ("cgroup", "cgroup"),
+];
 
 fn own(file: &str) -> String {
     fs::read_link(format!("/proc/self/ns/{file}")).unwrap().to_string_lossy().into_owned()
@@ -92,7 +98,8 @@ fn all_namespaces_but_mount_are_joined_at_once() {
     add(&mut config, json!({"type": "cgroup"}));
     let holder = t.detached(&config);
     let pid = t.pid(&holder);
-    let expected = |file: &str| fs::read_link(format!("/proc/{pid}/ns/{file}")).unwrap().to_string_lossy().into_owned();
+    let expected =
+        |file: &str| fs::read_link(format!("/proc/{pid}/ns/{file}")).unwrap().to_string_lossy().into_owned();
     let links = inside(&t, |c| {
         c["linux"]["namespaces"] = json!([{"type": "mount"}]);
         for (kind, file) in ALL.iter().filter(|(k, _)| *k != "mount") {
@@ -142,7 +149,8 @@ fn loopback_is_up_in_a_new_network_namespace() {
 fn the_hostname_is_set_inside_and_not_outside() {
     let t = Test::new();
     let before = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
-    let text = t.sh("hostname; cat /proc/sys/kernel/hostname", |c| c["hostname"] = json!("mote-test.example"));
+    let text =
+        t.sh("hostname; cat /proc/sys/kernel/hostname", |c| c["hostname"] = json!("mote-test.example"));
     assert_eq!(text, "mote-test.example\nmote-test.example\n");
     assert_eq!(fs::read_to_string("/proc/sys/kernel/hostname").unwrap(), before);
 }

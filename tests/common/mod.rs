@@ -36,20 +36,18 @@ const DEADLINE: Duration = Duration::from_secs(60);
 const SETTLE: Duration = Duration::from_secs(5);
 const BUSYBOX: &str = "/bin/busybox";
 const APPLETS: &[&str] = &[
-    "awk", "basename", "cat", "chmod", "chown", "cp", "cut", "date", "dd", "df", "echo", "env", "false", "grep", "head", "hostname",
-    "id", "ip", "kill", "ln", "ls", "mkdir", "mknod", "mount", "mv", "nproc", "od", "printf", "ps", "pwd", "readlink", "rm", "sed",
-    "seq", "sh", "sleep", "sort", "stat", "stty", "sync", "tail", "test", "touch", "tr", "true", "tty", "umount", "uname", "wc",
-    "xargs", "yes",
+    "awk", "basename", "cat", "chmod", "chown", "cp", "cut", "date", "dd", "df", "echo", "env", "false",
+    "grep", "head", "hostname", "id", "ip", "kill", "ln", "ls", "mkdir", "mknod", "mount", "mv", "nproc",
+    "od", "printf", "ps", "pwd", "readlink", "rm", "sed", "seq", "sh", "sleep", "sort", "stat", "stty",
+    "sync", "tail", "test", "touch", "tr", "true", "tty", "umount", "uname", "wc", "xargs", "yes",
 ];
 
 /// The binary under test.
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
-        let path = std::env::var_os("MOTE_BIN").map_or_else(
-            || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/dist/mote"),
-            PathBuf::from,
-        );
+        let path = std::env::var_os("MOTE_BIN")
+            .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/dist/mote"), PathBuf::from);
         assert!(path.is_file(), "{} is missing: run `make`, or set MOTE_BIN", path.display());
         assert!(nix::unistd::geteuid().is_root(), "the black-box tests must run as root");
         nix::sys::prctl::set_child_subreaper(true).expect("set_child_subreaper");
@@ -286,7 +284,12 @@ impl Running {
             panic!("no end after {:?}, killed: {}\n  stderr: {}", self.deadline, self.command, clip(&said));
         };
         let read = |p: &Path| String::from_utf8_lossy(&fs::read(p).unwrap_or_default()).into_owned();
-        Output { status: status.expect("wait"), stdout: read(&self.out), stderr: read(&self.err), command: self.command }
+        Output {
+            status: status.expect("wait"),
+            stdout: read(&self.out),
+            stderr: read(&self.err),
+            command: self.command,
+        }
     }
 }
 
@@ -488,7 +491,13 @@ impl Test {
     fn remove(&self, id: &str) {
         let mote = |args: &[&str]| {
             let mut command = Command::new("timeout");
-            command.args(["--kill-after=1", "20"]).arg(binary()).arg("--root").arg(&self.root).args(args).output()
+            command
+                .args(["--kill-after=1", "20"])
+                .arg(binary())
+                .arg("--root")
+                .arg(&self.root)
+                .args(args)
+                .output()
         };
         let Some(state) = mote(&["state", id]).ok().filter(|o| o.status.success()) else { return };
         let _ = mote(&["delete", "--force", id]);
@@ -506,7 +515,9 @@ fn force(left: &[String]) {
             let _ = fs::remove_dir(dir);
         } else if let Some(mount) = line.strip_prefix("mount ") {
             let _ = Command::new("umount").args(["-l", mount.split(' ').nth(4).unwrap_or("")]).output();
-        } else if let Some(pid) = line.strip_prefix("process ").and_then(|l| l.split(' ').next()?.parse().ok()) {
+        } else if let Some(pid) =
+            line.strip_prefix("process ").and_then(|l| l.split(' ').next()?.parse().ok())
+        {
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
     }
@@ -533,7 +544,8 @@ pub fn make_rootfs(rootfs: &Path) {
     for applet in APPLETS {
         symlink("busybox", rootfs.join("bin").join(applet)).expect("applet");
     }
-    fs::write(rootfs.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/home:/bin/sh\n").expect("passwd");
+    fs::write(rootfs.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/home:/bin/sh\n")
+        .expect("passwd");
     fs::write(rootfs.join("etc/group"), "root:x:0:\ntty:x:5:\nuser:x:1000:\n").expect("group");
 }
 
@@ -560,7 +572,12 @@ fn cgroups_named(part: &str) -> Vec<String> {
 }
 
 fn files_below(dir: &Path) -> Vec<String> {
-    fs::read_dir(dir).into_iter().flatten().flatten().map(|e| format!("file {}", e.path().display())).collect()
+    fs::read_dir(dir)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|e| format!("file {}", e.path().display()))
+        .collect()
 }
 
 /// Live processes that see the directory in their mounts or arguments, or whose cgroup has the name. Zombies do not count.
@@ -573,7 +590,8 @@ fn processes_of(dir: &str, name: &str) -> Vec<String> {
         if pid == own || pid.parse::<i32>().is_err() {
             continue;
         }
-        let read = |file| String::from_utf8_lossy(&fs::read(path.join(file)).unwrap_or_default()).into_owned();
+        let read =
+            |file| String::from_utf8_lossy(&fs::read(path.join(file)).unwrap_or_default()).into_owned();
         let stat = read("stat");
         let state = stat.rsplit(") ").next().and_then(|s| s.chars().next());
         if matches!(state, None | Some('Z' | 'X')) {
@@ -581,7 +599,8 @@ fn processes_of(dir: &str, name: &str) -> Vec<String> {
         }
         let args = read("cmdline").replace('\0', " ");
         let elsewhere = fs::read_link(path.join("ns/mnt")).ok() != own_namespace;
-        if args.contains(dir) || read("cgroup").contains(name) || elsewhere && read("mountinfo").contains(dir) {
+        if args.contains(dir) || read("cgroup").contains(name) || elsewhere && read("mountinfo").contains(dir)
+        {
             found.push(format!("process {pid} {args:?} {stat:?}"));
         }
     }

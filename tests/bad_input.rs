@@ -1,0 +1,497 @@
+//! Wrong input gets one line that names the file and the place in it, exit code 1, and leaves nothing behind.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod common;
+
+use common::{Output, Test, is_mote, spec};
+use serde_json::{Value, json};
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::time::Duration;
+
+/// Runs a bundle whose config.json has these bytes.
+fn run_bytes(t: &Test, bytes: &[u8]) -> Output {
+    let bundle = t.dir.join("bundle");
+    if !bundle.exists() {
+        common::make_rootfs(&bundle.join("rootfs"));
+    }
+    fs::write(bundle.join("config.json"), bytes).unwrap();
+    // A runtime that overlooks what is wrong might do it to the caller's namespaces: they are ours.
+    let own = ["unshare", "-m", "-u", "-i", "-n", "--propagation", "private"];
+    t.run_bundle(&bundle).deadline(Duration::from_secs(20)).under(own).run()
+}
+
+fn refused(t: &Test, bytes: &[u8], words: &[&str]) {
+    let out = run_bytes(t, bytes);
+    out.fails_and_mote_says(&["config.json"]);
+    out.fails_and_mote_says(words);
+    t.assert_nothing_left();
+}
+
+#[test]
+fn what_is_not_json_is_refused() {
+    let t = Test::new();
+    let whole = serde_json::to_string(&spec(&["true"])).unwrap();
+    refused(&t, b"", &[]);
+    refused(&t, b" \n\t", &[]);
+    refused(&t, b"\0\0\0\0", &[]);
+    refused(&t, b"nonsense", &[]);
+    refused(&t, b"[]", &[]);
+    refused(&t, b"\"text\"", &[]);
+    refused(&t, b"12", &[]);
+    refused(&t, b"{\"process\" {}}", &[]);
+    refused(&t, b"{'process': {}}", &[]);
+    if is_mote() {
+        // runc reads one value and does not look at the rest.
+        refused(&t, format!("{whole}x").as_bytes(), &[]);
+        refused(&t, format!("{whole}{whole}").as_bytes(), &[]);
+    }
+    refused(&t, whole.replace(",", ",,").as_bytes(), &[]);
+    refused(&t, whole.replace("true", "truth").as_bytes(), &[]);
+    refused(&t, whole.replace('}', ",}").as_bytes(), &[]);
+}
+
+#[test]
+fn a_truncated_config_is_refused_wherever_it_ends() {
+    let t = Test::new();
+    let whole = serde_json::to_vec(&spec(&["true"])).unwrap();
+    for end in (1..whole.len()).step_by(if is_mote() { 13 } else { 101 }) {
+        refused(&t, &whole[..end], &[]);
+    }
+}
+
+#[test]
+fn a_config_that_is_not_utf_8_is_refused() {
+    let t = Test::new();
+    let whole = serde_json::to_vec(&spec(&["echo", "MARK"])).unwrap();
+    let at = whole.windows(4).position(|w| w == b"MARK").unwrap();
+    for bytes in [&b"\xff\xfe\xfd\xfc"[..], b"\xc0\xafxx", b"\xed\xa0\x80x", b"\xf5\x80\x80\x80"] {
+        let mut broken = whole.clone();
+        broken[at..at + 4].copy_from_slice(bytes);
+        if is_mote() {
+            refused(&t, &broken, &[]);
+        }
+    }
+    let utf16: Vec<u8> = whole.iter().flat_map(|b| [*b, 0]).collect();
+    refused(&t, &utf16, &[]);
+}
+
+#[test]
+fn an_empty_config_is_refused() {
+    let t = Test::new();
+    refused(&t, b"{}", &[]);
+    refused(&t, b"{\"ociVersion\":\"1.0.2\"}", &[]);
+    if is_mote() {
+        refused(&t, b"null", &[]); // runc 1.1 panics
+    }
+}
+
+#[test]
+fn a_config_that_is_missing_or_unreadable_is_refused() {
+    let t = Test::new();
+    let bundle = t.dir.join("bundle");
+    common::make_rootfs(&bundle.join("rootfs"));
+    let config = bundle.join("config.json");
+    t.run_bundle(&bundle).run().fails_saying(&["config.json"]);
+    fs::create_dir(&config).unwrap();
+    t.run_bundle(&bundle).run().fails_and_mote_says(&["config.json"]);
+    fs::remove_dir(&config).unwrap();
+    symlink("config.json", &config).unwrap();
+    t.run_bundle(&bundle).run().fails_saying(&["config.json"]);
+    fs::remove_file(&config).unwrap();
+    symlink("/dev/null", &config).unwrap();
+    t.run_bundle(&bundle).run().fails_and_mote_says(&["config.json"]);
+    t.mote(["run", "-b", "/nonexistent/bundle"]).arg(t.id()).run().fails_saying(&["/nonexistent/bundle"]);
+    t.mote(["run", "-b", "/etc/passwd"]).arg(t.id()).run().fails_saying(&["/etc/passwd"]);
+    t.assert_nothing_left();
+}
+
+#[test]
+fn a_config_that_is_a_fifo_or_a_device_does_not_hang() {
+    mote_only!("runc reads /dev/zero until memory is out, and waits for a fifo's writer");
+    let t = Test::new();
+    let bundle = t.dir.join("bundle");
+    common::make_rootfs(&bundle.join("rootfs"));
+    let config = bundle.join("config.json");
+    t.command("mkfifo").arg(&config).run().ok();
+    t.run_bundle(&bundle).deadline(Duration::from_secs(10)).run().fails_saying(&["config.json"]);
+    fs::remove_file(&config).unwrap();
+    symlink("/dev/zero", &config).unwrap();
+    t.run_bundle(&bundle).deadline(Duration::from_secs(10)).run().fails_saying(&["config.json"]);
+    t.assert_nothing_left();
+}
+
+#[test]
+fn a_config_of_100_mb_is_refused_at_once() {
+    mote_only!("runc reads any size");
+    let t = Test::new();
+    let bundle = t.dir.join("bundle");
+    common::make_rootfs(&bundle.join("rootfs"));
+    let mut file = fs::File::create(bundle.join("config.json")).unwrap();
+    let block = vec![b' '; 1 << 20];
+    file.write_all(serde_json::to_string(&spec(&["true"])).unwrap().as_bytes()).unwrap();
+    for _ in 0..100 {
+        file.write_all(&block).unwrap();
+    }
+    drop(file);
+    // It must not even be read: 64 MB of address space are enough to refuse.
+    let out = t.run_bundle(&bundle).deadline(Duration::from_secs(10)).after_bash("ulimit -v 65536").run();
+    out.fails_saying(&["config.json"]);
+    t.assert_nothing_left();
+}
+
+#[test]
+fn deep_nesting_is_refused() {
+    let t = Test::new();
+    let whole = serde_json::to_string(&spec(&["true"])).unwrap();
+    for depth in [20_000, 200_000] {
+        for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
+            let deep = format!("{}1{}", open.repeat(depth), close.repeat(depth));
+            refused(&t, deep.as_bytes(), &[]);
+            refused(&t, open.repeat(depth).as_bytes(), &[]);
+            for field in ["\"unknown\"", "\"annotations\"", "\"windows\""] {
+                refused(&t, format!("{{{field}:{deep},{}", &whole[1..]).as_bytes(), &[]);
+            }
+            refused(&t, whole.replace("\"uid\":0", &format!("\"uid\":{deep}")).as_bytes(), &[]);
+        }
+    }
+}
+
+/// Every place in a config: its path in words and as a JSON pointer.
+fn places(value: &Value, path: &str, pointer: &str, all: &mut Vec<(String, String)>) {
+    if !path.is_empty() {
+        all.push((path.to_owned(), pointer.to_owned()));
+    }
+    match value {
+        Value::Object(map) => {
+            for (key, inner) in map {
+                let dot = if path.is_empty() { "" } else { "." };
+                places(inner, &format!("{path}{dot}{key}"), &format!("{pointer}/{key}"), all);
+            }
+        }
+        Value::Array(list) => {
+            for (n, inner) in list.iter().enumerate() {
+                places(inner, &format!("{path}[{n}]"), &format!("{pointer}/{n}"), all);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The spec with every field that the runtime reads.
+fn full() -> Value {
+    let mut config = spec(&["true"]);
+    config["process"]["user"]["additionalGids"] = json!([5]);
+    config["process"]["user"]["umask"] = json!(18);
+    config["process"]["oomScoreAdj"] = json!(100);
+    config["process"]["capabilities"]["inheritable"] = json!(["CAP_KILL"]);
+    config["process"]["consoleSize"] = json!({"height": 1, "width": 1});
+    config["annotations"] = json!({"a": "b"});
+    config["linux"]["sysctl"] = json!({"net.ipv4.ip_forward": "1"});
+    config["linux"]["namespaces"][1]["path"] = json!("/proc/self/ns/net");
+    config["linux"]["cgroupsPath"] = json!("/x");
+    config
+}
+
+#[test]
+fn a_wrong_type_is_named_by_its_json_path_in_every_field() {
+    let t = Test::new();
+    let config = full();
+    let mut all = Vec::new();
+    places(&config, "", "", &mut all);
+    assert!(all.len() > 100, "{}", all.len());
+    let mut wrong = Vec::new();
+    for (path, pointer) in all {
+        for bad in [json!("text"), json!(-7), json!(true), json!([[]]), json!({"x": {}}), json!(1.5)] {
+            let good = config.pointer(&pointer).unwrap();
+            let same = good.is_string() && bad.is_string() || good.is_boolean() && bad.is_boolean();
+            let signed = path == "process.oomScoreAdj" && bad == -7;
+            // An array of objects may say that its element is wrong; an object with strange keys ignores them.
+            if same || signed || good.is_object() && bad.is_object() {
+                continue;
+            }
+            let mut broken = config.clone();
+            *broken.pointer_mut(&pointer).unwrap() = bad.clone();
+            let out = run_bytes(&t, &serde_json::to_vec(&broken).unwrap());
+            if out.status.code() != Some(1) || is_mote() && out.stderr.lines().count() != 1 {
+                wrong.push(format!("{path} = {bad}: {out}"));
+            } else if is_mote() && !(out.stderr.contains("config.json") && out.stderr.contains(&path)) {
+                wrong.push(format!("{path} = {bad}: says {:?}", out.stderr));
+            }
+        }
+        if !is_mote() && wrong.len() > 500 {
+            break;
+        }
+    }
+    t.assert_nothing_left();
+    if is_mote() {
+        assert!(wrong.is_empty(), "{} wrong: {:#?}", wrong.len(), &wrong[..wrong.len().min(40)]);
+    }
+}
+
+#[test]
+fn a_wrong_value_is_named_by_its_json_path() {
+    mote_only!("runc names no path, and takes some of these");
+    let t = Test::new();
+    let cases: &[(&str, Value, &str)] = &[
+        ("/process/user/uid", json!(4_294_967_296u64), "process.user.uid"),
+        ("/process/user/uid", json!(4_294_967_295u64), "process.user.uid"),
+        ("/process/user/gid", json!(1e99), "process.user.gid"),
+        ("/process/user/additionalGids", json!([1, -1]), "process.user.additionalGids[1]"),
+        ("/process/user/umask", json!(0o1000), "process.user.umask"),
+        ("/process/env/0", json!("PA\u{0}TH=x"), "process.env[0]"),
+        ("/process/env/1", json!("NOEQUALS"), "process.env[1]"),
+        ("/process/env/1", json!("=x"), "process.env[1]"),
+        ("/process/args/0", json!("tr\u{0}ue"), "process.args[0]"),
+        ("/process/cwd", json!("relative"), "process.cwd"),
+        ("/process/rlimits/0/soft", json!(-1), "process.rlimits[0].soft"),
+        ("/process/rlimits/0/type", json!("RLIMIT_NOSUCH"), "process.rlimits[0].type"),
+        ("/process/oomScoreAdj", json!(1001), "process.oomScoreAdj"),
+        ("/process/oomScoreAdj", json!(-1001), "process.oomScoreAdj"),
+        ("/root/path", json!(""), "root.path"),
+        ("/root/path", json!("ro\u{0}otfs"), "root.path"),
+        ("/hostname", json!("x".repeat(65)), "hostname"),
+        ("/hostname", json!("a\u{0}b"), "hostname"),
+        ("/mounts/2/options/1", json!("no\u{0}exec"), "mounts[2].options[1]"),
+        ("/mounts/1/destination", json!(""), "mounts[1].destination"),
+        ("/mounts/1/destination", json!("relative"), "mounts[1].destination"),
+        ("/mounts/1/source", json!("a\u{0}b"), "mounts[1].source"),
+        ("/linux/namespaces/1/type", json!("net"), "linux.namespaces[1].type"),
+        ("/linux/namespaces/1/type", json!("pid"), "linux.namespaces[1]"),
+        ("/linux/namespaces/1/path", json!("relative"), "linux.namespaces[1].path"),
+        ("/linux/maskedPaths/1", json!("relative"), "linux.maskedPaths[1]"),
+        ("/linux/readonlyPaths/0", json!("../x"), "linux.readonlyPaths[0]"),
+        ("/ociVersion", json!("2.0.0"), "ociVersion"),
+        ("/ociVersion", json!("nonsense"), "ociVersion"),
+        ("/ociVersion", json!(""), "ociVersion"),
+    ];
+    for (pointer, bad, path) in cases {
+        let mut broken = full();
+        broken["linux"]["namespaces"][1].as_object_mut().unwrap().remove("path");
+        if pointer.ends_with("ns/1/path") {
+            broken["linux"]["namespaces"][1]["path"] = json!("");
+        }
+        *broken.pointer_mut(pointer).unwrap() = bad.clone();
+        refused(&t, &serde_json::to_vec(&broken).unwrap(), &[path]);
+    }
+}
+
+#[test]
+fn a_field_that_is_missing_is_named() {
+    mote_only!("runc takes most of these for empty");
+    let t = Test::new();
+    for (parent, field, path) in [
+        ("", "ociVersion", "ociVersion"),
+        ("", "process", "process"),
+        ("", "root", "root"),
+        ("/process", "args", "process.args"),
+        ("/process", "cwd", "process.cwd"),
+        ("/root", "path", "root.path"),
+        ("/mounts/1", "destination", "mounts[1].destination"),
+        ("/linux/namespaces/0", "type", "linux.namespaces[0].type"),
+        ("/process/rlimits/0", "type", "process.rlimits[0].type"),
+    ] {
+        let mut broken = spec(&["true"]);
+        broken.pointer_mut(parent).unwrap().as_object_mut().unwrap().remove(field);
+        refused(&t, &serde_json::to_vec(&broken).unwrap(), &[path]);
+    }
+}
+
+#[test]
+fn what_is_not_supported_is_refused_and_not_ignored() {
+    mote_only!("runc supports these");
+    let t = Test::new();
+    let cases: &[(&str, &str, Value)] = &[
+        ("/linux", "seccomp", json!({"defaultAction": "SCMP_ACT_ERRNO"})),
+        ("", "hooks", json!({"prestart": [{"path": "/bin/true"}]})),
+        ("/linux", "uidMappings", json!([{"containerID": 0, "hostID": 1000, "size": 1}])),
+        ("/linux", "intelRdt", json!({"closID": "x"})),
+        ("/process", "apparmorProfile", json!("x")),
+        ("/process", "selinuxLabel", json!("x:y:z:w")),
+    ];
+    for (parent, field, value) in cases {
+        let mut broken = spec(&["true"]);
+        broken.pointer_mut(parent).unwrap()[*field] = value.clone();
+        refused(&t, &serde_json::to_vec(&broken).unwrap(), &[field]);
+    }
+}
+
+#[test]
+fn a_key_given_twice_is_not_two_values() {
+    let t = Test::new();
+    let whole = serde_json::to_string(&spec(&["sh", "-c", "hostname"])).unwrap();
+    let twice = whole.replace("\"hostname\":\"runc\"", "\"hostname\":\"first\",\"hostname\":\"second\"");
+    let out = run_bytes(&t, twice.as_bytes());
+    // Refused, or the last wins as in Go; the parts of the runtime must not disagree.
+    assert!(out.status.code() == Some(1) || out.stdout == "second\n", "{out}");
+}
+
+#[test]
+fn a_missing_rootfs_is_named() {
+    let t = Test::new();
+    let mut config = spec(&["true"]);
+    config["root"]["path"] = json!("nosuchroot");
+    let bundle = t.bundle("b", &config);
+    t.run_bundle(&bundle).run().fails_saying(&["nosuchroot"]);
+    t.assert_nothing_left();
+    config["root"]["path"] = json!("config.json");
+    common::write_config(&bundle, &config);
+    t.run_bundle(&bundle).run().fails_and_mote_says(&["config.json"]);
+    t.assert_nothing_left();
+}
+
+#[test]
+fn a_rootfs_that_is_a_symlink_is_refused() {
+    mote_only!("runc follows it");
+    let t = Test::new();
+    let bundle = t.bundle("b", &spec(&["true"]));
+    fs::rename(bundle.join("rootfs"), bundle.join("real")).unwrap();
+    for target in ["real", "/", "/nonexistent", "rootfs"] {
+        let _ = fs::remove_file(bundle.join("rootfs"));
+        symlink(target, bundle.join("rootfs")).unwrap();
+        t.run_bundle(&bundle).run().fails_saying(&["root"]);
+        t.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_rootfs_that_is_empty_is_refused() {
+    let t = Test::new();
+    let bundle = t.bundle("b", &spec(&["true"]));
+    fs::remove_dir_all(bundle.join("rootfs")).unwrap();
+    fs::create_dir(bundle.join("rootfs")).unwrap();
+    let out = t.run_bundle(&bundle).run();
+    out.fails_with_any(&["no such file or directory", "executable file not found"]);
+    t.assert_nothing_left();
+}
+
+#[test]
+fn wrong_ids_are_refused() {
+    let t = Test::new();
+    let bundle = t.bundle("b", &spec(&["true"]));
+    let long = "a".repeat(5000);
+    let ids = [
+        "",
+        ".",
+        "..",
+        "a/b",
+        "/etc",
+        "../x",
+        "../../../../tmp/x",
+        "a b",
+        "a\nb",
+        "a\u{1b}[31mb",
+        "ü",
+        "a%2fb",
+        "a:b",
+        "a*",
+        &long,
+        "a\\b",
+        "a;b",
+        "~",
+    ];
+    for id in ids {
+        for verb in ["create", "run"] {
+            let out = t.mote([verb, "-b"]).arg(&bundle).arg("--").arg(id).run();
+            assert_ne!(out.code(), 0, "{out}");
+            if is_mote() {
+                out.fails();
+                assert!(out.stderr.len() < 600, "an endless line: {out}");
+            }
+        }
+        for verb in ["state", "start", "kill", "delete"] {
+            t.mote([verb, "--", id]).run().fails();
+        }
+        t.mote(["delete", "--force", "--", id]).run();
+        t.assert_nothing_left();
+    }
+}
+
+#[test]
+fn strange_ids_that_are_allowed_work() {
+    let t = Test::new();
+    let bundle = t.bundle("b", &spec(&["true"]));
+    for tail in ["_", "+", "-x", ".y", "A.b_C+d-9"] {
+        t.mote(["run", "-b"]).arg(&bundle).arg(format!("{}{tail}", t.id())).run().ok();
+    }
+    t.assert_nothing_left();
+}
+
+#[test]
+fn delete_with_dots_in_the_id_does_not_climb_out_of_the_state_root() {
+    let t = Test::new();
+    let victim = t.dir.join("victim");
+    fs::create_dir(&victim).unwrap();
+    fs::write(victim.join("state.json"), "{}").unwrap();
+    for id in ["../victim", "./../victim", "..", "."] {
+        let _ = t.mote(["delete", "--force", id]).run();
+        assert!(victim.join("state.json").exists(), "{id}");
+        assert!(t.root.exists(), "{id}");
+    }
+}
+
+#[test]
+fn a_state_file_that_is_broken_is_one_line_and_can_be_deleted_by_force() {
+    mote_only!("runc has other files and other words");
+    let t = Test::new();
+    let bundle = t.bundle("b", &spec(&["true"]));
+    let id = t.create(&bundle);
+    let file = fs::read_dir(t.root.join(&id))
+        .unwrap()
+        .flatten()
+        .map(|e| e.path())
+        .find(|p| p.extension().is_some_and(|e| e == "json"));
+    let file = file.expect("a state file");
+    let good = fs::read(&file).unwrap();
+    let pid = t.pid(&id);
+    for bytes in [&b""[..], b"{", b"{}", b"[]", b"\xff\xff", &good[..good.len() / 2]] {
+        fs::write(&file, bytes).unwrap();
+        for verb in ["state", "start", "kill", "delete"] {
+            t.verb(verb, &id).fails();
+        }
+        let out = t.mote(["list"]).run();
+        assert!(matches!(out.code(), 0 | 1) && out.stderr.lines().count() <= 1, "{out}");
+    }
+    fs::write(&file, &good).unwrap();
+    t.mote(["delete", "--force", &id]).run().ok();
+    common::reap(pid);
+    t.assert_nothing_left();
+}
+
+#[test]
+fn a_full_disk_is_one_line_and_leaves_nothing() {
+    let t = Test::new();
+    let bundle = t.bundle("b", &spec(&["true"]));
+    let disk = t.dir.join("disk");
+    fs::create_dir(&disk).unwrap();
+    for (what, options) in [("no blocks", "size=4k"), ("no inodes", "size=1m,nr_inodes=2")] {
+        let id = t.id();
+        let script = format!(
+            "mount -t tmpfs -o {options} it {disk} && {{ cat /dev/zero >{disk}/filler; }} 2>/dev/null; \"$@\"; code=$?; ls {disk}; exit $code",
+            disk = disk.display()
+        );
+        let mote = t.bare().arg("--root").arg(&disk).args(["run", "-b"]).arg(&bundle).arg(&id);
+        let out = mote.under(["unshare", "-m", "bash", "-c", &script, "bash"]).run();
+        let line = out.fails();
+        assert!(
+            !is_mote() || line.contains("No space left on device") || line.contains("no space left"),
+            "{what}: {out}"
+        );
+        assert_eq!(out.stdout, "filler\n", "{what} left something: {out}");
+        t.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_state_root_that_cannot_be_made_is_named() {
+    let t = Test::new();
+    let bundle = t.bundle("b", &spec(&["true"]));
+    for root in ["/proc/nosuch", "/etc/passwd/x", "/etc/passwd"] {
+        let out = t.bare().args(["--root", root, "run", "-b"]).arg(&bundle).arg(t.id()).run();
+        out.fails_and_mote_says(&[root]);
+    }
+    assert!(Path::new("/etc/passwd").is_file());
+    t.assert_nothing_left();
+}

@@ -8,7 +8,7 @@ HOST := $(shell uname -m)
 
 export BOARD
 .DELETE_ON_ERROR:
-.PHONY: all help plain debug size bundle image demo run test lint clean setup-build setup-qemu setup-test FORCE
+.PHONY: all help plain debug size bundle image demo-images demo run test lint clean setup-qemu FORCE
 
 all: $(ARCHES:%=target/dist/%/mote) target/dist/mote ## The shipping binary of each architecture: target/dist/<arch>/mote
 
@@ -16,8 +16,8 @@ help: ## This list
 	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
 	@echo "Variables: BOARD=$(BOARD), ARCH=$(ARCH) (of: $(ARCHES))"
 
-setup-build setup-qemu setup-test:
-	@./setup.sh $(@:setup-%=%)
+setup-qemu:
+	@./setup.sh qemu
 
 # Which toolchain builds. Made before anything else, and read again only when it changed.
 ifneq ($(filter-out help clean,$(or $(MAKECMDGOALS),all)),)
@@ -103,6 +103,8 @@ target/demo/%/initramfs.cpio: target/dist/%/mote demo/gateway.json tools/image t
 	@echo "  IMAGE   target/demo/$*"
 	@tools/image --arch $* --board $(BOARD) --mote $< --out target/demo/$* demo/gateway.json
 
+demo-images: $(ARCHES:%=target/demo/%/initramfs.cpio)
+
 demo: target/demo/$(ARCH)/initramfs.cpio ## Boots a device with a pod of two containers in QEMU, shows it, powers it off
 	@tools/demo $(ARCH)
 
@@ -111,7 +113,7 @@ run: target/demo/$(ARCH)/initramfs.cpio ## The same with the console on this ter
 
 # ---- checks -------------------------------------------------------------------------------------------------------
 
-test: setup-test setup-qemu all debug $(ARCHES:%=target/demo/%/initramfs.cpio) ## Everything there is, and one line that sums it up
+test: ## Everything there is to check, and one line that sums it up
 	@tools/test
 
 lint: ## rustfmt and clippy for the host and both targets

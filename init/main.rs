@@ -7,4 +7,7 @@ mod manifest;
 mod name;
 mod supervise;
 
-fn main() {}
+fn main() {
+    let args: Vec<_> = std::env::args_os().collect();
+    std::process::exit(mote::cli::main(&args));
+}

@@ -20,7 +20,9 @@ use crate::plan::{Plan, Process};
 use crate::process;
 use crate::rootfs::{self, walk};
 use crate::stage::{At, Failure, Stage};
-use crate::sys::process::{close_range_cloexec, exit_now, join_new_session_keyring, set_cloexec, setdomainname};
+use crate::sys::process::{
+    close_range_cloexec, exit_now, join_new_session_keyring, set_cloexec, setdomainname,
+};
 use crate::sys::{alloc, clone, exec, socket, terminal};
 
 /// What the child brings along from its parent, all of it closed by `execve`.
@@ -124,7 +126,7 @@ fn put(path: &CStr, value: &[u8]) -> nix::Result<()> {
 fn mounts(plan: &Plan<'_>, gear: &Gear<'_>) -> Result<Option<OwnedFd>, Failure> {
     rootfs::detach(plan.propagation).at(Stage::Propagation, 0)?;
     if gear.on_initramfs {
-        rootfs::leave_initramfs(plan.rootfs).at(Stage::Initramfs, 0)?;
+        crate::initramfs::leave(plan.rootfs, true).at(Stage::Initramfs, 0)?;
     }
     let root = rootfs::bind_root(plan.rootfs).at(Stage::Root, 0)?;
     for (i, mount) in plan.mounts.iter().enumerate() {

@@ -108,8 +108,13 @@ pub fn make<'a>(
     let process = spec.process.as_ref().ok_or_else(|| missing("process"))?;
 
     let (new_namespaces, join) = namespaces(spec, overrides, strings)?;
-    if !new_namespaces.contains(CloneFlags::CLONE_NEWNS) && !join.iter().any(|j| j.kind == CloneFlags::CLONE_NEWNS) {
-        return wrong("linux.namespaces", "a namespace of type mount is needed: without one the mounts would be the host's");
+    if !new_namespaces.contains(CloneFlags::CLONE_NEWNS)
+        && !join.iter().any(|j| j.kind == CloneFlags::CLONE_NEWNS)
+    {
+        return wrong(
+            "linux.namespaces",
+            "a namespace of type mount is needed: without one the mounts would be the host's",
+        );
     }
     let own = join.iter().fold(new_namespaces, |all, j| all | j.kind);
 
@@ -186,12 +191,15 @@ fn namespaces<'a>(
         seen |= kind;
         match namespace.path {
             _ if kind == CloneFlags::CLONE_NEWNET && overrides.netns.is_some() => {}
-            Some(path) if !path.is_empty() => join.push(Join { kind, path: in_container(strings, path, &at("path"))? }),
+            Some(path) if !path.is_empty() => {
+                join.push(Join { kind, path: in_container(strings, path, &at("path"))? })
+            }
             _ => new |= kind,
         }
     }
     if let Some(netns) = overrides.netns {
-        let path = strings.concat(&[netns.as_os_str().as_bytes()]).map_err(|e| refused("linux.namespaces", e))?;
+        let path =
+            strings.concat(&[netns.as_os_str().as_bytes()]).map_err(|e| refused("linux.namespaces", e))?;
         join.push(Join { kind: CloneFlags::CLONE_NEWNET, path });
     }
     Ok((new, join))
@@ -231,7 +239,11 @@ fn cgroups_path<'a>(path: Str<'_>, strings: &mut Strings<'a>) -> Checked<&'a CSt
 }
 
 /// `linux.sysctl`: only what belongs to a namespace that is the container's own.
-fn sysctls<'a>(spec: &Spec<'_>, own: CloneFlags, strings: &mut Strings<'a>) -> Checked<Vec<(&'a CStr, &'a CStr)>> {
+fn sysctls<'a>(
+    spec: &Spec<'_>,
+    own: CloneFlags,
+    strings: &mut Strings<'a>,
+) -> Checked<Vec<(&'a CStr, &'a CStr)>> {
     let one = |(key, value): &(Str<'_>, Str<'_>)| {
         let (name, field) = (key.decode(), format!("linux.sysctl[\"{key}\"]"));
         // sysctl(8): with slashes between the words, dots belong to them (eth0.1).
@@ -239,7 +251,10 @@ fn sysctls<'a>(spec: &Spec<'_>, own: CloneFlags, strings: &mut Strings<'a>) -> C
         // A plain alphabet, so that the name cannot climb out of /proc/sys.
         let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'@' | b':');
         if !words.iter().all(|word| !matches!(*word, "" | "." | "..") && word.bytes().all(plain)) {
-            return Err((field, "expected words of letters, digits, _ and - with dots between them".to_owned()));
+            return Err((
+                field,
+                "expected words of letters, digits, _ and - with dots between them".to_owned(),
+            ));
         }
         let dotted = words.join(".");
         let row = tables::SYSCTLS.iter().find(|(prefix, _)| match prefix.strip_suffix('.') {
@@ -252,7 +267,8 @@ fn sysctls<'a>(spec: &Spec<'_>, own: CloneFlags, strings: &mut Strings<'a>) -> C
         if !own.contains(*namespace) {
             return Err((field, "needs an own namespace of its kind in linux.namespaces".to_owned()));
         }
-        let path = strings.concat(&[b"/proc/sys/", words.join("/").as_bytes()]).map_err(|e| refused(&field, e))?;
+        let path =
+            strings.concat(&[b"/proc/sys/", words.join("/").as_bytes()]).map_err(|e| refused(&field, e))?;
         Ok((path, strings.decode(b"", *value).map_err(|e| refused(&field, e))?))
     };
     spec.linux.sysctl.iter().map(one).collect()

@@ -64,7 +64,9 @@ fn set_capabilities(sets: &CapabilitySets) -> nix::Result<()> {
     // From a clean slate: what the caller had in its inheritable or ambient set must not come along.
     capability::ambient_clear()?;
     capability::capset(sets.effective, sets.permitted, sets.inheritable)?;
-    (0..CAPABILITY_LIMIT).filter(|number| sets.ambient >> number & 1 == 1).try_for_each(capability::ambient_raise)
+    (0..CAPABILITY_LIMIT)
+        .filter(|number| sets.ambient >> number & 1 == 1)
+        .try_for_each(capability::ambient_raise)
 }
 
 /// Changes to the working directory, making it if it is missing.

@@ -85,9 +85,40 @@ pub enum Stage {
 const STAGES: &[Stage] = {
     use Stage::*;
     &[
-        Ready, Session, Cgroup, Join, CgroupNamespace, OomScore, Sysctl, Initramfs, Propagation, Root, Mount, Devices,
-        Terminal, Null, Mask, ReadonlyPath, Seal, RootReadonly, Pivot, Hostname, Domainname, Rlimit, Capabilities,
-        Groups, Gid, Uid, Cwd, CwdOutside, NoNewPrivileges, Program, NotInPath, Stdio, Start, Exec,
+        Ready,
+        Session,
+        Cgroup,
+        Join,
+        CgroupNamespace,
+        OomScore,
+        Sysctl,
+        Initramfs,
+        Propagation,
+        Root,
+        Mount,
+        Devices,
+        Terminal,
+        Null,
+        Mask,
+        ReadonlyPath,
+        Seal,
+        RootReadonly,
+        Pivot,
+        Hostname,
+        Domainname,
+        Rlimit,
+        Capabilities,
+        Groups,
+        Gid,
+        Uid,
+        Cwd,
+        CwdOutside,
+        NoNewPrivileges,
+        Program,
+        NotInPath,
+        Stdio,
+        Start,
+        Exec,
     ]
 };
 const _: () = assert!(STAGES.len() == Stage::Exec as usize + 1);
@@ -125,16 +156,22 @@ impl Failure {
     /// Turns the numbers back into words.
     pub fn explain(self, plan: &Plan<'_>) -> Error {
         let item = usize::from(self.item);
-        let text = |bytes: Option<&std::ffi::CStr>| String::from_utf8_lossy(bytes.unwrap_or_default().to_bytes()).into_owned();
+        let text = |bytes: Option<&std::ffi::CStr>| {
+            String::from_utf8_lossy(bytes.unwrap_or_default().to_bytes()).into_owned()
+        };
         let program = text(Some(plan.process.program));
         let mut what = String::new();
         let _ = match self.stage {
             Stage::Ready | Stage::Session => write!(what, "leave the caller's session"),
             Stage::Cgroup => write!(what, "enter the cgroup \"{}\"", text(Some(plan.cgroup))),
-            Stage::Join => write!(what, "linux.namespaces: join \"{}\"", text(plan.join.get(item).map(|j| j.path))),
+            Stage::Join => {
+                write!(what, "linux.namespaces: join \"{}\"", text(plan.join.get(item).map(|j| j.path)))
+            }
             Stage::CgroupNamespace => write!(what, "linux.namespaces: make a cgroup namespace"),
             Stage::OomScore => write!(what, "process.oomScoreAdj"),
-            Stage::Sysctl => write!(what, "linux.sysctl: write \"{}\"", text(plan.sysctls.get(item).map(|s| s.0))),
+            Stage::Sysctl => {
+                write!(what, "linux.sysctl: write \"{}\"", text(plan.sysctls.get(item).map(|s| s.0)))
+            }
             Stage::Initramfs => write!(what, "put the initramfs below a mount of itself"),
             Stage::Propagation => write!(what, "linux.rootfsPropagation"),
             Stage::Root => write!(what, "root.path: bind \"{}\"", text(Some(plan.rootfs))),
@@ -147,7 +184,9 @@ impl Failure {
             Stage::Devices => write!(what, "make the default devices in /dev"),
             Stage::Terminal => write!(what, "process.terminal: open a pseudoterminal in the container"),
             Stage::Null => write!(what, "open the host's /dev/null"),
-            Stage::Mask => write!(what, "linux.maskedPaths[{item}] \"{}\"", text(plan.masked.get(item).copied())),
+            Stage::Mask => {
+                write!(what, "linux.maskedPaths[{item}] \"{}\"", text(plan.masked.get(item).copied()))
+            }
             Stage::ReadonlyPath => {
                 write!(what, "linux.readonlyPaths[{item}] \"{}\"", text(plan.readonly.get(item).copied()))
             }

@@ -91,7 +91,9 @@ mod tests {
 
     #[test]
     fn strings_are_decoded_and_end_in_nul() {
-        let Ok(list) = json::parse::<List<Str<'_>>>(br#"["/a\u0026b","plain","a\u0000b"]"#) else { unreachable!() };
+        let Ok(list) = json::parse::<List<Str<'_>>>(br#"["/a\u0026b","plain","a\u0000b"]"#) else {
+            unreachable!()
+        };
         let mut buffer = [0xff; 64];
         let mut strings = Strings::new(&mut buffer);
         assert_eq!(strings.decode(b"/root", list[0]), Ok(c"/root/a&b"));

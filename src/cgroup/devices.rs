@@ -59,7 +59,8 @@ impl Rule {
                 _ => Err(("access", "expected some of the letters r, w and m")),
             })
         })?;
-        let device = Device { kind, major: number(rule.major, "major")?, minor: number(rule.minor, "minor")? };
+        let device =
+            Device { kind, major: number(rule.major, "major")?, minor: number(rule.minor, "minor")? };
         Ok(Self { allow: rule.allow, device, access })
     }
 }
@@ -102,7 +103,8 @@ fn fold<'r>(rules: impl Iterator<Item = &'r Rule>) -> Folded {
             }
         } else {
             // Takes back earlier exceptions for the same devices, or for some of them.
-            for (_, access) in folded.exceptions.iter_mut().filter(|(device, _)| rule.device.covers(*device)) {
+            for (_, access) in folded.exceptions.iter_mut().filter(|(device, _)| rule.device.covers(*device))
+            {
                 *access &= !rule.access;
             }
             folded.exceptions.retain(|(_, access)| *access != 0);
@@ -160,7 +162,8 @@ fn compile(folded: &Folded) -> Vec<bpf::Instruction> {
 /// Attaches the program for `rules` to a cgroup. It goes away with the cgroup. Linux 4.15, CONFIG_CGROUP_BPF.
 pub fn apply(rules: &[Rule], cgroup: BorrowedFd<'_>) -> Result<()> {
     let program = compile(&fold(rules.iter().chain(DEFAULTS)));
-    let program = bpf::load_cgroup_device(&program).during("bpf(BPF_PROG_LOAD)", c"linux.resources.devices")?;
+    let program =
+        bpf::load_cgroup_device(&program).during("bpf(BPF_PROG_LOAD)", c"linux.resources.devices")?;
     bpf::attach_cgroup_device(&program, cgroup).during("bpf(BPF_PROG_ATTACH)", c"linux.resources.devices")
 }
 
@@ -218,7 +221,8 @@ mod tests {
 
     #[test]
     fn accesses_of_two_rules_for_one_device_add_up() {
-        let rules = [allow(CHARACTER, Some(10), Some(200), READ), allow(CHARACTER, Some(10), Some(200), WRITE)];
+        let rules =
+            [allow(CHARACTER, Some(10), Some(200), READ), allow(CHARACTER, Some(10), Some(200), WRITE)];
         assert!(verdict(&rules, CHARACTER, 10, 200, READ | WRITE));
         assert!(!verdict(&rules, CHARACTER, 10, 200, MKNOD));
     }

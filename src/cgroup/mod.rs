@@ -9,16 +9,19 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
-use nix::unistd::{UnlinkatFlags, unlinkat, write};
+use nix::unistd::{Pid, UnlinkatFlags, unlinkat, write};
 
 use crate::error::{During, Result};
+use crate::sys::process::{pidfd_open, pidfd_send_signal};
 
 pub mod devices;
 
 /// Where cgroups are mounted; cgroups(7).
 pub const MOUNT: &str = "/sys/fs/cgroup";
 
-/// Where hybrid hosts mount cgroup v2 beside the v1 hierarchies.
+/// The directory in which hybrid hosts mount cgroup v2 beside the v1 hierarchies.
+pub const HYBRID: &str = "unified";
+/// Its path.
 const MOUNT_HYBRID: &CStr = c"/sys/fs/cgroup/unified";
 
 /// How this host mounts its cgroups.
@@ -57,6 +60,11 @@ impl Cgroups {
         Self { unified: false, v2: is_v2(MOUNT_HYBRID).then(|| open(MOUNT_HYBRID)).flatten() }
     }
 
+    /// Whether there is a cgroup v2 to put containers in.
+    pub fn has_v2(&self) -> bool {
+        self.v2.is_some()
+    }
+
     /// The hierarchies of a v1 or hybrid host, each with the caller's own cgroup; cgroups(7), proc_pid_cgroup(5).
     pub fn hierarchies(&self) -> std::result::Result<Vec<Hierarchy>, String> {
         let file = "/proc/self/cgroup";
@@ -65,7 +73,7 @@ impl Cgroups {
             let mut fields = line.splitn(3, ':');
             let (_, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
             let name = match controllers {
-                "" => "unified",
+                "" => HYBRID,
                 named => named.strip_prefix("name=").unwrap_or(named),
             };
             let directory = PathBuf::from(format!("{MOUNT}/{name}{path}"));
@@ -86,7 +94,8 @@ impl Cgroups {
                 other => Err(other).during("mkdir", path)?,
             }
         }
-        let directory = openat(v2, path, OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()).during("open", path)?;
+        let directory =
+            openat(v2, path, OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()).during("open", path)?;
         Ok(Some(Cgroup { directory }))
     }
 
@@ -102,10 +111,25 @@ impl Cgroups {
                 Err(Errno::EBUSY) if Instant::now() < deadline => {}
                 Err(errno) => return Err(errno).during("rmdir", path),
             }
-            kill_all(v2.as_fd(), path);
+            kill_all(self, v2.as_fd(), path);
             std::thread::sleep(pause);
             pause = (pause * 2).min(Duration::from_millis(20));
         }
+    }
+}
+
+impl Cgroups {
+    /// Sends `signal` to every process in the cgroup at `path`. One that is gone has none.
+    pub fn signal_all(&self, path: &CStr, signal: i32) -> Result<()> {
+        let Some(v2) = &self.v2 else { return Ok(()) };
+        for pid in processes(v2.as_fd(), path) {
+            // Opened, then looked at again: a number that was given to a stranger meanwhile is left alone.
+            let Ok(pidfd) = pidfd_open(pid) else { continue };
+            if processes(v2.as_fd(), path).contains(&pid) {
+                let _ = pidfd_send_signal(pidfd.as_fd(), signal); // ended since
+            }
+        }
+        Ok(())
     }
 }
 
@@ -147,16 +171,20 @@ fn make_parents(v2: BorrowedFd<'_>, path: &CStr) -> nix::Result<()> {
 }
 
 /// SIGKILL to everything in the cgroup at `path`: by `cgroup.kill` (Linux 5.14), or one by one.
-fn kill_all(v2: BorrowedFd<'_>, path: &CStr) {
-    let file = |name: &[u8]| [path.to_bytes(), b"/", name].concat();
-    let open = |name: &[u8], flags| openat(v2, file(name).as_slice(), flags | OFlag::O_CLOEXEC, Mode::empty());
-    if let Ok(kill) = open(b"cgroup.kill", OFlag::O_WRONLY) {
-        let _ = write(kill, b"1"); // whatever is left is seen by the next rmdir
-        return;
-    }
-    let Ok(procs) = open(b"cgroup.procs", OFlag::O_RDONLY) else { return };
+fn kill_all(cgroups: &Cgroups, v2: BorrowedFd<'_>, path: &CStr) {
+    let file = [path.to_bytes(), b"/cgroup.kill"].concat();
+    match openat(v2, file.as_slice(), OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty()) {
+        Ok(kill) => drop(write(kill, b"1")),
+        Err(_) => drop(cgroups.signal_all(path, libc::SIGKILL)),
+    } // whatever is left is seen by the next rmdir
+}
+
+/// The processes in the cgroup at `path`; none where it cannot be read.
+fn processes(v2: BorrowedFd<'_>, path: &CStr) -> Vec<Pid> {
+    let file = [path.to_bytes(), b"/cgroup.procs"].concat();
+    let Ok(procs) = openat(v2, file.as_slice(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()) else {
+        return Vec::new();
+    };
     let text = std::io::read_to_string(std::fs::File::from(procs)).unwrap_or_default();
-    for pid in text.lines().filter_map(|line| line.parse().ok()) {
-        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
-    }
+    text.lines().filter_map(|line| line.parse().ok()).map(Pid::from_raw).collect()
 }

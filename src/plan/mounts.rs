@@ -74,7 +74,8 @@ pub fn plan<'a>(
 ) -> Checked<Mounts<'a>> {
     let mut mounts = Mounts { mounts: Vec::with_capacity(spec.mounts.len()), sealed: Vec::new() };
     for (i, entry) in spec.mounts.iter().enumerate() {
-        let index = u16::try_from(i).map_err(|_| (format!("mounts[{i}]"), "more than 65536 mounts".to_owned()))?;
+        let index =
+            u16::try_from(i).map_err(|_| (format!("mounts[{i}]"), "more than 65536 mounts".to_owned()))?;
         let mut mount = one(entry, bundle, index, strings)?;
         if mount.kind == Kind::New && mount.fstype == c"tmpfs" && mount.flags.contains(MsFlags::MS_RDONLY) {
             mount.flags -= MsFlags::MS_RDONLY;
@@ -90,7 +91,12 @@ pub fn plan<'a>(
 }
 
 /// Checks and resolves one entry.
-fn one<'a>(entry: &spec::Mount<'_>, bundle: &Path, index: u16, strings: &mut Strings<'a>) -> Checked<Mount<'a>> {
+fn one<'a>(
+    entry: &spec::Mount<'_>,
+    bundle: &Path,
+    index: u16,
+    strings: &mut Strings<'a>,
+) -> Checked<Mount<'a>> {
     let at = |field: &str| format!("mounts[{index}].{field}");
     let target = in_container(strings, entry.destination, &at("destination"))?;
     if target.to_bytes().iter().all(|&b| b == b'/') {
@@ -202,7 +208,8 @@ fn cgroup_view<'a>(
         if own.contains(CloneFlags::CLONE_NEWCGROUP) {
             mounts.mounts.push(Mount { fstype: c"cgroup2", data: c"", ..mount });
         } else {
-            let source = strings.concat(&[cgroup::MOUNT.as_bytes(), b"/", own_cgroup.to_bytes()]).map_err(full)?;
+            let source =
+                strings.concat(&[cgroup::MOUNT.as_bytes(), b"/", own_cgroup.to_bytes()]).map_err(full)?;
             mounts.mounts.push(like(Kind::Bind { recursive: false }, source, target, attributes));
         }
         return Ok(());
@@ -215,7 +222,12 @@ fn cgroup_view<'a>(
         ..mount
     });
     for hierarchy in cgroups.hierarchies().map_err(|why| (format!("mounts[{index}]"), why))? {
-        let source = strings.concat(&[hierarchy.directory.as_os_str().as_bytes()]).map_err(full)?;
+        let source = match hierarchy.name.as_str() {
+            // mote has made the container a cgroup of its own there; of the others it sees the caller's.
+            cgroup::HYBRID => strings.concat(&[b"/sys/fs/cgroup/unified/", own_cgroup.to_bytes()]),
+            _ => strings.concat(&[hierarchy.directory.as_os_str().as_bytes()]),
+        }
+        .map_err(full)?;
         let at = strings.concat(&[target.to_bytes(), b"/", hierarchy.name.as_bytes()]).map_err(full)?;
         mounts.mounts.push(like(Kind::Bind { recursive: false }, source, at, attributes));
         for alias in hierarchy.name.split(',').filter(|alias| *alias != hierarchy.name) {

@@ -4,7 +4,7 @@ use std::ffi::CStr;
 
 use nix::sys::resource::Resource;
 
-use super::{Checked, Overrides, List, Str, Strings, list, missing, refused, wrong};
+use super::{Checked, List, Overrides, Str, Strings, list, missing, refused, wrong};
 use crate::spec;
 use crate::sys::exec::CStrList;
 use crate::tables::{self, lookup};
@@ -66,9 +66,9 @@ pub fn plan<'a>(
     strings: &mut Strings<'a>,
 ) -> Checked<Process<'a>> {
     let args = match overrides.args {
-        Some(args) => list(args.iter().map(|arg| {
-            strings.concat(&[arg.as_bytes()]).map_err(|e| refused("process.args", e))
-        }))?,
+        Some(args) => list(
+            args.iter().map(|arg| strings.concat(&[arg.as_bytes()]).map_err(|e| refused("process.args", e))),
+        )?,
         None => decoded(&process.args, "process.args", strings)?,
     };
     let Some(program) = args.iter().next() else { return Err(missing("process.args")) };
@@ -128,9 +128,12 @@ fn check_id(id: u32, field: &str) -> Checked<()> {
 
 /// Strings of an array as a list for execve.
 fn decoded<'a>(array: &List<Str<'_>>, field: &str, strings: &mut Strings<'a>) -> Checked<CStrList<'a>> {
-    list(array.iter().enumerate().map(|(i, text)| {
-        strings.decode(b"", *text).map_err(|e| refused(&format!("{field}[{i}]"), e))
-    }))
+    list(
+        array
+            .iter()
+            .enumerate()
+            .map(|(i, text)| strings.decode(b"", *text).map_err(|e| refused(&format!("{field}[{i}]"), e))),
+    )
 }
 
 /// `process.env`, with what the caller adds in the place of entries of the same name.

@@ -63,9 +63,15 @@ pub fn refuse(spec: &Spec<'_>) -> Checked<()> {
     ];
     let mapped = spec.mounts.iter().position(|m| !m.uid_mappings.is_empty() || !m.gid_mappings.is_empty());
     let mapped = mapped.map(|i| format!("mounts[{i}].uidMappings"));
-    let first = asked.into_iter().chain(asked_of_process).find(|(asked, _)| *asked).map(|(_, field)| field.to_owned());
+    let first = asked
+        .into_iter()
+        .chain(asked_of_process)
+        .find(|(asked, _)| *asked)
+        .map(|(_, field)| field.to_owned());
     match first.or(mapped) {
-        Some(field) => Err((field, "this version of mote cannot do it yet, and does not run without it".to_owned())),
+        Some(field) => {
+            Err((field, "this version of mote cannot do it yet, and does not run without it".to_owned()))
+        }
         None => Ok(()),
     }
 }

@@ -7,11 +7,11 @@ use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::{Mode, SFlag, fstat, fstatat, makedev, mknodat};
 use nix::sys::statvfs::{FsFlags, fstatvfs};
-use nix::unistd::{chdir, chroot, fchdir, symlinkat};
+use nix::unistd::{AccessFlags, chdir, faccessat, fchdir, symlinkat};
 
 use crate::plan::{Kind, Mount};
 use crate::sys::mount::{At, attr, mount_setattr, move_mount, open_tree_clone};
@@ -28,21 +28,11 @@ pub fn detach(propagation: MsFlags) -> nix::Result<()> {
     mount(NONE, c"/", NONE, propagation, NONE)
 }
 
-/// Puts the initramfs, which `pivot_root` refuses to leave before Linux 7.0, below a bind mount of itself.
-///
-/// The bind is moved onto `/` before the chroot: otherwise the initramfs would stay the root of the mount namespace,
-/// and a container with CAP_SYS_ADMIN would reach it by setns to its own mount namespace.
-pub fn leave_initramfs(directory: &CStr) -> nix::Result<()> {
-    mount(Some(c"/"), directory, NONE, MsFlags::MS_BIND | MsFlags::MS_REC, NONE)?;
-    chdir(directory)?;
-    mount(Some(c"."), c"/", NONE, MsFlags::MS_MOVE, NONE)?;
-    chroot(c".")
-}
-
 /// Makes the root filesystem a mount of its own and returns it.
 pub fn bind_root(path: &CStr) -> nix::Result<OwnedFd> {
     let tree = open_tree_clone(At::Path(path, false), true)?;
-    let target = open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())?;
+    let target =
+        open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())?;
     move_mount(tree.as_fd(), target.as_fd())?;
     Ok(tree)
 }
@@ -134,7 +124,6 @@ fn remount(mounted: BorrowedFd<'_>, set: u64, clear: u64) -> nix::Result<()> {
         (FsFlags::ST_NOEXEC, attr::NOEXEC, MsFlags::MS_NOEXEC),
         (FsFlags::ST_NOATIME, attr::NOATIME, MsFlags::MS_NOATIME),
         (FsFlags::ST_NODIRATIME, attr::NODIRATIME, MsFlags::MS_NODIRATIME),
-        (FsFlags::ST_RELATIME, 0, MsFlags::MS_RELATIME),
     ];
     let now = fstatvfs(mounted)?.flags();
     let kept = FLAGS.iter().filter(|(st, bit, _)| (now.contains(*st) && clear & bit == 0) || set & bit != 0);
@@ -171,7 +160,7 @@ pub fn make_devices(root: BorrowedFd<'_>) -> nix::Result<()> {
         let device = makedev(*major, *minor);
         match mknodat(&dev, *name, SFlag::S_IFCHR, mode, device) {
             Err(Errno::EEXIST) => {
-                let found = fstatat(&dev, *name, nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW)?;
+                let found = fstatat(&dev, *name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
                 if found.st_mode & libc::S_IFMT != libc::S_IFCHR || found.st_rdev != device {
                     return Err(Errno::EEXIST);
                 }
@@ -179,7 +168,9 @@ pub fn make_devices(root: BorrowedFd<'_>) -> nix::Result<()> {
             result => result?,
         }
     }
-    for (name, target) in DEVICE_LINKS {
+    // As runc and crun have it: a link to what this kernel may not have would dangle.
+    let core = faccessat(AT_FDCWD, c"/proc/kcore", AccessFlags::F_OK, AtFlags::empty()).is_ok();
+    for (name, target) in DEVICE_LINKS.iter().filter(|(name, _)| core || *name != c"core") {
         match symlinkat(*target, &dev, *name) {
             Ok(()) | Err(Errno::EEXIST) => {}
             Err(errno) => return Err(errno),

@@ -58,7 +58,8 @@ fn walk(root: BorrowedFd<'_>, path: &CStr, missing: Missing) -> nix::Result<Owne
     loop {
         let start = rest.iter().position(|&b| b != b'/').unwrap_or(rest.len());
         let name = rest.get(start..).unwrap_or_default().split(|&b| b == b'/').next().unwrap_or_default();
-        let name: heapless::Vec<u8, 256> = heapless::Vec::from_slice(name).map_err(|_| Errno::ENAMETOOLONG)?;
+        let name: heapless::Vec<u8, 256> =
+            heapless::Vec::from_slice(name).map_err(|_| Errno::ENAMETOOLONG)?;
         let end = start + name.len();
         let last = rest.get(end..).unwrap_or_default().iter().all(|&b| b == b'/');
         match name.as_slice() {
@@ -90,7 +91,8 @@ fn walk(root: BorrowedFd<'_>, path: &CStr, missing: Missing) -> nix::Result<Owne
                     continue;
                 }
                 here = next;
-                done.push(b'/').and_then(|()| done.extend_from_slice(name).map_err(|_| 0))
+                done.push(b'/')
+                    .and_then(|()| done.extend_from_slice(name).map_err(|_| 0))
                     .map_err(|_| Errno::ENAMETOOLONG)?;
             }
         }

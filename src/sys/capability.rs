@@ -24,7 +24,8 @@ pub fn capset(effective: u64, permitted: u64, inheritable: u64) -> Result<(), Er
 /// Errors: `EINVAL` for a number that the kernel does not know, `EPERM` without CAP_SETPCAP.
 pub fn capbset_drop(capability: u8) -> Result<(), Errno> {
     // SAFETY: integers only.
-    checked(unsafe { syscall!(Sysno::prctl, libc::PR_CAPBSET_DROP, u64::from(capability), 0, 0, 0) }).map(drop)
+    checked(unsafe { syscall!(Sysno::prctl, libc::PR_CAPBSET_DROP, u64::from(capability), 0, 0, 0) })
+        .map(drop)
 }
 
 /// `prctl(PR_CAP_AMBIENT_RAISE)`: adds one capability to the ambient set. Linux 4.3.

@@ -22,3 +22,10 @@ pub fn getcwd(buffer: &mut [u8]) -> Result<&[u8], Errno> {
     let len = checked(unsafe { syscall!(Sysno::getcwd, buffer.as_mut_ptr(), buffer.len()) })?;
     buffer.get(..len).ok_or(Errno::ERANGE)
 }
+
+/// `flock(2)`: waits for the exclusive lock on `file`, or lets it go for all copies of the descriptor.
+pub fn flock(file: BorrowedFd<'_>, lock: bool) -> Result<(), Errno> {
+    let operation = if lock { libc::LOCK_EX } else { libc::LOCK_UN };
+    // SAFETY: integers only.
+    checked(unsafe { syscall!(Sysno::flock, file.as_raw_fd(), operation) }).map(drop)
+}

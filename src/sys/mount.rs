@@ -66,7 +66,8 @@ pub fn move_mount(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), E
     const T_EMPTY_PATH: u32 = 0x40;
     let (from, to, empty) = (mount.as_raw_fd(), target.as_raw_fd(), c"".as_ptr());
     // SAFETY: both descriptors are open while borrowed, both paths are the same static empty string.
-    checked(unsafe { syscall!(Sysno::move_mount, from, empty, to, empty, F_EMPTY_PATH | T_EMPTY_PATH) }).map(drop)
+    checked(unsafe { syscall!(Sysno::move_mount, from, empty, to, empty, F_EMPTY_PATH | T_EMPTY_PATH) })
+        .map(drop)
 }
 
 /// `mount_setattr(2)`: sets and clears `MOUNT_ATTR_*` of the mount behind `mount` (and below it where `recursive`),

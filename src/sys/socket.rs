@@ -33,7 +33,8 @@ pub fn send(socket: BorrowedFd<'_>, message: &[u8]) -> Result<(), Errno> {
 /// `sendmsg(2)`: sends a message with one descriptor (`SCM_RIGHTS`, unix(7)).
 pub fn send_fd(socket: BorrowedFd<'_>, message: &[u8], fd: BorrowedFd<'_>) -> Result<(), Errno> {
     // SAFETY: all-zero bytes are valid for these plain C structs, which have padding on musl.
-    let (mut control, mut header): (Control, libc::msghdr) = unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
+    let (mut control, mut header): (Control, libc::msghdr) =
+        unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
     let len = size_of::<libc::cmsghdr>() + size_of::<i32>();
     control.header.cmsg_len = len as _;
     control.header.cmsg_level = libc::SOL_SOCKET;
@@ -45,7 +46,8 @@ pub fn send_fd(socket: BorrowedFd<'_>, message: &[u8], fd: BorrowedFd<'_>) -> Re
     header.msg_control = (&raw mut control).cast();
     header.msg_controllen = size_of::<Control>() as _;
     // SAFETY: header, part, control and message outlive the call; the kernel only reads them.
-    checked(unsafe { syscall!(Sysno::sendmsg, socket.as_raw_fd(), &raw const header, libc::MSG_NOSIGNAL) }).map(drop)
+    checked(unsafe { syscall!(Sysno::sendmsg, socket.as_raw_fd(), &raw const header, libc::MSG_NOSIGNAL) })
+        .map(drop)
 }
 
 /// `recvmsg(2)`: waits for a message with one descriptor.
@@ -53,14 +55,17 @@ pub fn send_fd(socket: BorrowedFd<'_>, message: &[u8], fd: BorrowedFd<'_>) -> Re
 pub fn receive_fd(socket: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     let mut bytes = [0_u8; 64];
     // SAFETY: as in `send_fd`.
-    let (mut control, mut header): (Control, libc::msghdr) = unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
+    let (mut control, mut header): (Control, libc::msghdr) =
+        unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
     let mut part = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
     header.msg_iov = &raw mut part;
     header.msg_iovlen = 1;
     header.msg_control = (&raw mut control).cast();
     header.msg_controllen = size_of::<Control>() as _;
     // SAFETY: header, part, control and bytes outlive the call, with the lengths given.
-    checked(unsafe { syscall!(Sysno::recvmsg, socket.as_raw_fd(), &raw mut header, libc::MSG_CMSG_CLOEXEC) })?;
+    checked(unsafe {
+        syscall!(Sysno::recvmsg, socket.as_raw_fd(), &raw mut header, libc::MSG_CMSG_CLOEXEC)
+    })?;
     let whole = size_of::<libc::cmsghdr>() + size_of::<i32>();
     let is_fd = header.msg_controllen as usize >= whole
         && (control.header.cmsg_level, control.header.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS);

@@ -12,7 +12,8 @@ use super::checked;
 pub fn unlockpt(master: BorrowedFd<'_>) -> Result<(), Errno> {
     let unlocked: i32 = 0;
     // SAFETY: the kernel reads one int, which outlives the call.
-    checked(unsafe { syscall!(Sysno::ioctl, master.as_raw_fd(), libc::TIOCSPTLCK, &raw const unlocked) }).map(drop)
+    checked(unsafe { syscall!(Sysno::ioctl, master.as_raw_fd(), libc::TIOCSPTLCK, &raw const unlocked) })
+        .map(drop)
 }
 
 /// `TIOCGPTPEER`: opens the other side of `master` without a path that could be swapped. Linux 4.13.
@@ -42,5 +43,6 @@ pub fn window_size(terminal: BorrowedFd<'_>) -> Result<Winsize, Errno> {
 /// `TIOCSWINSZ`: sets the window size of `terminal`; its foreground processes get SIGWINCH.
 pub fn set_window_size(terminal: BorrowedFd<'_>, size: &Winsize) -> Result<(), Errno> {
     // SAFETY: the kernel reads one winsize, which outlives the call.
-    checked(unsafe { syscall!(Sysno::ioctl, terminal.as_raw_fd(), libc::TIOCSWINSZ, &raw const *size) }).map(drop)
+    checked(unsafe { syscall!(Sysno::ioctl, terminal.as_raw_fd(), libc::TIOCSWINSZ, &raw const *size) })
+        .map(drop)
 }

@@ -1,0 +1,73 @@
+//! `mote create`: makes a container whose program waits for `start`.
+
+use std::os::fd::AsFd;
+
+use super::options::{Kind, Opt};
+use super::{Command, Context};
+use crate::container::{self, Request, Terminal};
+use crate::error::{During, Result};
+use crate::plan::Overrides;
+use crate::state::Id;
+
+pub const COMMAND: Command = Command {
+    name: "create",
+    arguments: "<container id>",
+    about: "make a container; its program waits for start",
+    options: OPTIONS,
+    count: (1, 1),
+    run,
+};
+
+pub const BUNDLE: Opt = Opt {
+    name: "bundle",
+    short: Some('b'),
+    kind: Kind::Value("DIR"),
+    about: "directory with config.json (.)",
+};
+pub const CONSOLE_SOCKET: Opt = Opt {
+    name: "console-socket",
+    short: None,
+    kind: Kind::Value("SOCKET"),
+    about: "send the terminal's master to this unix socket",
+};
+pub const PID_FILE: Opt = Opt {
+    name: "pid-file",
+    short: None,
+    kind: Kind::Value("FILE"),
+    about: "write the first process's pid to FILE",
+};
+
+const OPTIONS: &[Opt] = &[BUNDLE, CONSOLE_SOCKET, PID_FILE];
+
+fn run(context: &Context<'_>) -> Result<i32> {
+    create(context, &context.id()?, true)?;
+    Ok(0)
+}
+
+/// What `create` and `run --detach` share: `wait` for `start`, or not.
+pub fn create(context: &Context<'_>, id: &Id, wait: bool) -> Result<()> {
+    let console = context.options.path("console-socket").map(connect).transpose()?;
+    let terminal = console.as_ref().map_or(Terminal::Refused, |socket| Terminal::Console(socket.as_fd()));
+    container::create(&Request { terminal, wait, ..request(context, id) }).map(drop)
+}
+
+/// The request that the options make; no terminal, and nobody waits.
+pub fn request<'a>(context: &'a Context<'_>, id: &'a Id) -> Request<'a> {
+    Request {
+        root: &context.root,
+        id,
+        bundle: context.options.path("bundle").unwrap_or(std::path::Path::new(".")),
+        overrides: Overrides::default(),
+        stdio: None,
+        terminal: Terminal::Refused,
+        pid_file: context.options.path("pid-file"),
+        wait: false,
+        sibling: false,
+        preserved: 0,
+    }
+}
+
+/// Connects to the engine's console socket.
+fn connect(path: &std::path::Path) -> Result<std::os::unix::net::UnixStream> {
+    std::os::unix::net::UnixStream::connect(path).during("--console-socket: connect", path)
+}

@@ -1,0 +1,55 @@
+//! `--help` and `--version`, from the same tables that the options are read with.
+
+use std::fmt::Write as _;
+
+use super::options::{HELP, Kind, Opt};
+use super::{COMMANDS, Command, GLOBAL};
+use crate::board::{COMMIT, VERSION};
+
+/// The version of runtime-spec that mote follows.
+pub const SPEC_VERSION: &str = "1.3.0";
+
+/// Name and version first, then what go-runc looks for.
+pub fn version() -> String {
+    format!("mote version {VERSION}\ncommit: {COMMIT}\nspec: {SPEC_VERSION}\n")
+}
+
+/// Help for all of mote.
+pub fn all() -> String {
+    let mut text = String::from("mote - an OCI container runtime and a PID 1 for small Linux devices\n\n");
+    text.push_str("Usage: mote [options] command [options] [arguments]\n\nCommands of the runtime:\n");
+    for command in COMMANDS {
+        let _ = writeln!(text, "  {:<10} {}", command.name, command.about); // to a String, here and below
+    }
+    text.push_str("\nCommands to a device whose PID 1 is mote:\n");
+    for (name, about) in [
+        ("ps", "list pods and containers"),
+        ("logs", "print the log of <pod>/<container>"),
+        ("poweroff", "stop all pods and switch the device off"),
+        ("reboot", "stop all pods and start the device again"),
+    ] {
+        let _ = writeln!(text, "  {name:<10} {about}");
+    }
+    text.push_str("\nOptions:\n");
+    options(&mut text, GLOBAL);
+    text
+}
+
+/// Help for one command.
+pub fn one(command: &Command) -> String {
+    let mut text = format!(
+        "{}\n\nUsage: mote {} [options] {}\n\nOptions:\n",
+        command.about, command.name, command.arguments
+    );
+    options(&mut text, command.options);
+    options(&mut text, &[HELP]);
+    text
+}
+
+fn options(text: &mut String, table: &[Opt]) {
+    for opt in table {
+        let short = opt.short.map(|c| format!("-{c}, ")).unwrap_or_default();
+        let value = if let Kind::Value(word) = opt.kind { format!(" {word}") } else { String::new() };
+        let _ = writeln!(text, "  {:<28} {}", format!("{short}--{}{value}", opt.name), opt.about);
+    }
+}

@@ -1,0 +1,32 @@
+//! `mote kill`: signals a container's first process.
+
+use super::options::{Kind, Opt};
+use super::{Command, Context};
+use crate::error::{Error, Result};
+use crate::{container, tables};
+
+pub const COMMAND: Command = Command {
+    name: "kill",
+    arguments: "<container id> [signal]",
+    about: "send a signal, SIGTERM unless another is named",
+    options: &[Opt {
+        name: "all",
+        short: Some('a'),
+        kind: Kind::Flag,
+        about: "to every process of the container",
+    }],
+    count: (1, 2),
+    run,
+};
+
+fn run(context: &Context<'_>) -> Result<i32> {
+    let word = context.options.arguments().get(1).map_or("SIGTERM".into(), |word| word.to_string_lossy());
+    let signal = tables::signal(&word).ok_or_else(|| {
+        let word = word.escape_debug();
+        Error::Usage(
+            format!("kill: unknown signal \"{word}\": expected 1 to 64, or a name such as TERM").into(),
+        )
+    })?;
+    container::kill(&context.root, &context.id()?, signal, context.options.has("all"))?;
+    Ok(0)
+}

@@ -1,0 +1,82 @@
+//! `mote list`: all containers below the root directory.
+
+use std::os::unix::fs::MetadataExt;
+
+use nix::errno::Errno;
+
+use super::options::{Kind, Opt};
+use super::{Command, Context};
+use crate::container;
+use crate::error::Result;
+use crate::state::{Record, Status};
+
+pub const COMMAND: Command = Command {
+    name: "list",
+    arguments: "",
+    about: "list containers",
+    options: &[
+        Opt { name: "format", short: Some('f'), kind: Kind::Value("FORMAT"), about: "table or json (table)" },
+        Opt { name: "quiet", short: Some('q'), kind: Kind::Flag, about: "print ids only" },
+    ],
+    count: (0, 0),
+    run,
+};
+
+const HEADER: [&str; 6] = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"];
+
+fn run(context: &Context<'_>) -> Result<i32> {
+    let format = context.options.text("format");
+    let records = match container::list(&context.root) {
+        // No command has made the default directory yet.
+        Err(error) if error.errno() == Some(Errno::ENOENT) && !context.root_given => Vec::new(),
+        result => result?,
+    };
+    if context.options.has("quiet") {
+        records.iter().for_each(|record| println!("{}", record.id.as_str()));
+        return Ok(0);
+    }
+    let owned = |record: &Record| owner(&context.root.join(record.id.as_str()));
+    match format.as_deref() {
+        // Go prints a list that was never made as null, and callers know it.
+        Some("json") if records.is_empty() => println!("null"),
+        Some("json") => {
+            let all: Vec<_> = records.iter().map(|record| record.to_json("", &owned(record))).collect();
+            println!("[{}]", all.join(","));
+        }
+        None | Some("table" | "") => {
+            let row = |record: &Record| {
+                let status = record.status_now();
+                let pid = if status == Status::Stopped { 0 } else { record.pid.as_raw() };
+                let bundle = record.bundle.display().to_string();
+                let (id, created) = (record.id.as_str().to_owned(), record.created.clone());
+                [id, pid.to_string(), status.word().to_owned(), bundle, created, owned(record)]
+            };
+            table(&records.iter().map(row).collect::<Vec<_>>());
+        }
+        Some(_) => return Err(context.wrong("format", "expected table or json")),
+    }
+    Ok(0)
+}
+
+/// The name of the user that a container's directory belongs to, or `#` and the number.
+fn owner(directory: &std::path::Path) -> String {
+    let uid = std::fs::metadata(directory).map_or(0, |directory| directory.uid());
+    let user = nix::unistd::User::from_uid(uid.into()).ok().flatten();
+    user.map_or_else(|| format!("#{uid}"), |user| user.name)
+}
+
+/// Columns at least 12 wide and 3 apart, as runc prints them.
+fn table(rows: &[[String; 6]]) {
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column)).map(String::len);
+        cells.chain(HEADER.get(column).map(|title| title.len())).max().unwrap_or(0)
+    };
+    let widths: Vec<_> = (0..HEADER.len()).map(|column| (width(column) + 3).max(12)).collect();
+    let line = |cells: [&str; 6]| {
+        let padded: String =
+            cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        println!("{}", padded.trim_end());
+    };
+    line(HEADER);
+    rows.iter().for_each(|row| line(row.each_ref().map(String::as_str)));
+}

@@ -1,0 +1,19 @@
+//! `mote start`: lets a created container's program run.
+
+use super::{Command, Context};
+use crate::container;
+use crate::error::Result;
+
+pub const COMMAND: Command = Command {
+    name: "start",
+    arguments: "<container id>",
+    about: "start the program of a created container",
+    options: &[],
+    count: (1, 1),
+    run,
+};
+
+fn run(context: &Context<'_>) -> Result<i32> {
+    container::start(&context.root, &context.id()?)?;
+    Ok(0)
+}

@@ -1,0 +1,433 @@
+//! The order of things in a container's life: create, start, kill, delete, and `run`, which is all of them.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::{Mode, fstat};
+use nix::unistd::Pid;
+
+use crate::cgroup::{self, Cgroups};
+use crate::error::{During, Error, Result};
+use crate::json;
+use crate::parent::{self, Spawn};
+use crate::plan::{self, Overrides, Plan};
+use crate::spec::Spec;
+use crate::stage::{Failure, Stage};
+use crate::state::{Entry, Id, Record, START_SOCKET, Status, Store, process_start, write_pid_file};
+use crate::strings;
+use crate::sys::process::{pidfd_open, pidfd_send_signal};
+
+/// The largest `config.json` that is read: a hundred times what engines write.
+pub const CONFIG_MAX: u64 = 1024 * 1024;
+
+/// What the caller of a create wants.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// The root directory.
+    pub root: &'a Path,
+    /// The container's name.
+    pub id: &'a Id,
+    /// The bundle.
+    pub bundle: &'a Path,
+    /// What takes the place of parts of config.json.
+    pub overrides: Overrides<'a>,
+    /// Standard input, output and error; the caller's own where missing.
+    pub stdio: Option<[BorrowedFd<'a>; 3]>,
+    /// What happens when config.json asks for a terminal.
+    pub terminal: Terminal<'a>,
+    /// Where to write the first process's number.
+    pub pid_file: Option<&'a Path>,
+    /// Whether the program waits for [`start`].
+    pub wait: bool,
+    /// Make the first process a sibling of the caller.
+    pub sibling: bool,
+    /// How many descriptors after standard error stay open in the program.
+    pub preserved: u32,
+}
+
+/// Where the master of a container's pseudoterminal goes: to a unix socket, as one descriptor (`SCM_RIGHTS`).
+#[derive(Debug, Clone, Copy)]
+pub enum Terminal<'a> {
+    /// Nowhere: a container that wants one is refused.
+    Refused,
+    /// To an engine, which expects that the container wants one.
+    Console(BorrowedFd<'a>),
+    /// To the caller, if the container wants one.
+    Foreground(BorrowedFd<'a>),
+}
+
+/// A container whose first process is well.
+#[derive(Debug)]
+pub struct Made {
+    /// The first process.
+    pub pid: Pid,
+    /// A descriptor for it.
+    pub pidfd: OwnedFd,
+    /// Whether it has a terminal.
+    pub terminal: bool,
+    store: Store,
+    entry: Entry,
+    cgroup: std::ffi::CString,
+}
+
+impl Made {
+    /// Removes what the container leaves, once its first process has ended and was reaped.
+    pub fn remove(mut self) -> Result<()> {
+        // Gone already: by a delete while it ran.
+        if !self.entry.lock()? {
+            return Ok(());
+        }
+        Cgroups::detect().remove(&self.cgroup)?;
+        self.store.remove(&self.entry)
+    }
+}
+
+/// A bundle's configuration as it was read once.
+#[derive(Debug)]
+pub struct Bundle {
+    path: PathBuf,
+    text: Vec<u8>,
+}
+
+impl Bundle {
+    /// Reads `config.json` of the bundle at `path`.
+    pub fn read(path: &Path) -> Result<Self> {
+        let path = std::path::absolute(path).during("getcwd", path)?;
+        let file = path.join("config.json");
+        let text = read_whole(&file)?;
+        Ok(Self { path, text })
+    }
+
+    /// Its shape.
+    pub fn parse(&self) -> Result<Spec<'_>> {
+        json::parse(&self.text).map_err(|flaw| self.flawed(flaw.field, flaw.why))
+    }
+
+    fn flawed(&self, field: impl Into<Box<str>>, why: impl Into<Box<str>>) -> Error {
+        Error::config(self.path.join("config.json").display(), field, why)
+    }
+}
+
+/// Reads a file of configuration: a regular one of a sane size, before any of it is looked at.
+pub fn read_whole(path: &Path) -> Result<Vec<u8>> {
+    // O_NONBLOCK: a fifo in the place of the file must not hold us up.
+    let file = open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK, Mode::empty());
+    let file = file.during("open", path)?;
+    let stat = fstat(&file).during("fstat", path)?;
+    let refuse = |why: &str| Error::config(path.display(), "the file", why);
+    if stat.st_mode & libc::S_IFMT != libc::S_IFREG {
+        return Err(refuse("expected a regular file"));
+    }
+    let size = u64::try_from(stat.st_size).unwrap_or(u64::MAX);
+    if size > CONFIG_MAX {
+        return Err(refuse("larger than 1 MiB"));
+    }
+    let mut text = Vec::with_capacity(usize::try_from(size).unwrap_or(0).saturating_add(1));
+    let mut limited = std::io::Read::take(std::fs::File::from(file), CONFIG_MAX);
+    std::io::Read::read_to_end(&mut limited, &mut text).during("read", path)?;
+    Ok(text)
+}
+
+/// Makes a container. Whatever fails, everything is taken back.
+pub fn create(request: &Request<'_>) -> Result<Made> {
+    let bundle = Bundle::read(request.bundle)?;
+    let spec = bundle.parse()?;
+    let cgroups = Cgroups::detect();
+    let home = std::cell::OnceCell::new();
+    let mut buffer = vec![0; strings::room_for(bundle.text.len())];
+    let overrides = &request.overrides;
+    let mut plan = plan::make(&spec, &bundle.path, request.id.as_str(), overrides, &cgroups, &mut buffer)
+        .map_err(|(field, why)| bundle.flawed(field, why))?;
+    let terminal = match (request.terminal, plan.process.terminal) {
+        (Terminal::Console(fd) | Terminal::Foreground(fd), true) => Some(fd),
+        (Terminal::Refused | Terminal::Foreground(_), false) => None,
+        (Terminal::Refused, true) => {
+            return Err(
+                bundle.flawed("process.terminal", "true needs --console-socket, or a run without --detach")
+            );
+        }
+        (Terminal::Console(_), false) => {
+            return Err(
+                bundle.flawed("process.terminal", "false, so there is no terminal for --console-socket")
+            );
+        }
+    };
+    let root = open_root(&bundle, &plan)?;
+    if !plan.process.env.iter().any(|entry| entry.to_bytes().starts_with(b"HOME=")) {
+        plan.process.env.push(home.get_or_init(|| crate::home::variable(root.as_fd(), plan.process.uid)));
+    }
+    if !cgroups.has_v2() && !plan.devices.is_empty() {
+        return Err(
+            bundle.flawed("linux.resources.devices", "needs cgroup v2, which this host has not mounted")
+        );
+    }
+
+    let store = Store::open(request.root, true)?;
+    let entry = store.make(request.id)?;
+    let mut undo = Undo { store: &store, entry: &entry, cgroup: None };
+    let path = plan.cgroup;
+    let cgroup = cgroups.make(path)?;
+    undo.cgroup = Some((&cgroups, path));
+    if let Some(cgroup) = &cgroup {
+        cgroup::devices::apply(&plan.devices, cgroup.directory())?;
+    }
+    let start = if request.wait { Some(listen(&entry)?) } else { None };
+    let held = parent::spawn(
+        &plan,
+        &Spawn {
+            stdio: request.stdio,
+            terminal,
+            start: start.as_ref().map(AsFd::as_fd),
+            sibling: request.sibling,
+            preserved: request.preserved,
+            cgroup: cgroup.as_ref(),
+        },
+    )?;
+    // While the child works.
+    let pid = held.pid();
+    entry.save(&record(request, &spec, &plan, &bundle, pid))?;
+    if let Some(file) = request.pid_file {
+        write_pid_file(file, pid)?;
+    }
+    let pidfd = held.ready(&plan, !request.wait).inspect_err(|_| {
+        if let Some(file) = request.pid_file {
+            let _ = std::fs::remove_file(file); // as much as can be taken back
+        }
+    })?;
+    std::mem::forget(undo);
+    let cgroup = path.to_owned();
+    let mut entry = entry;
+    entry.unlock();
+    Ok(Made { pid, pidfd, terminal: terminal.is_some(), store, entry, cgroup })
+}
+
+/// What is known about a container that is being made.
+fn record(request: &Request<'_>, spec: &Spec<'_>, plan: &Plan<'_>, bundle: &Bundle, pid: Pid) -> Record {
+    let text = |text: &std::ffi::CStr| String::from_utf8_lossy(text.to_bytes()).into_owned();
+    Record {
+        id: request.id.clone(),
+        pid,
+        // A child that has died by now has none, and shows as stopped.
+        start_ticks: process_start(pid).unwrap_or(0),
+        status: if request.wait { Status::Created } else { Status::Running },
+        bundle: bundle.path.clone(),
+        rootfs: text(plan.rootfs).into(),
+        created: crate::time::now_rfc3339().as_str().to_owned(),
+        cgroup: text(plan.cgroup),
+        oci_version: spec.oci_version.decode(),
+        annotations: spec.annotations.iter().map(|(key, value)| (key.decode(), value.decode())).collect(),
+    }
+}
+
+/// Opens the root filesystem, which must be a directory and no symlink: what one leads to can change any time.
+fn open_root(bundle: &Bundle, plan: &Plan<'_>) -> Result<OwnedFd> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    open(plan.rootfs, flags, Mode::empty()).map_err(|errno| {
+        let path = String::from_utf8_lossy(plan.rootfs.to_bytes());
+        let why = match errno {
+            Errno::ENOTDIR | Errno::ELOOP => "expected a directory, not a symlink or another file",
+            other => crate::error::words(other),
+        };
+        bundle.flawed("root.path", format!("\"{}\": {why}", path.escape_debug()))
+    })
+}
+
+/// Listens on the socket through which the container will be started.
+fn listen(entry: &Entry) -> Result<OwnedFd> {
+    use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket};
+    let path = entry.path().join(START_SOCKET);
+    let socket = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None);
+    let socket = socket.during("socket", &*path)?;
+    let address = start_address(entry).and_then(|path| UnixAddr::new(path.as_str()));
+    let address = address.during("bind", &*path)?;
+    bind(std::os::fd::AsRawFd::as_raw_fd(&socket), &address).during("bind", &*path)?;
+    listen(&socket, Backlog::new(1).during("listen", &*path)?).during("listen", &*path)?;
+    Ok(socket)
+}
+
+/// The socket's path by way of the directory's descriptor: an address has 108 bytes, whatever the root directory.
+fn start_address(entry: &Entry) -> nix::Result<String> {
+    let directory = std::os::fd::AsRawFd::as_raw_fd(&entry.directory());
+    Ok(format!("/proc/self/fd/{directory}/{START_SOCKET}"))
+}
+
+/// Takes back what a create that fails has made.
+struct Undo<'a> {
+    store: &'a Store,
+    entry: &'a Entry,
+    cgroup: Option<(&'a Cgroups, &'a std::ffi::CStr)>,
+}
+
+impl Drop for Undo<'_> {
+    fn drop(&mut self) {
+        // The failure that led here is what is told; these are best effort on top of it.
+        if let Some((cgroups, path)) = self.cgroup {
+            let _ = cgroups.remove(path);
+        }
+        let _ = self.store.remove(self.entry);
+    }
+}
+
+/// Starts a created container: returns once its program runs, or says why it does not.
+pub fn start(root: &Path, id: &Id) -> Result<()> {
+    let entry = Store::open(root, false).or_else(|e| gone(e, id))?.lock(id)?;
+    let mut record = entry.load()?;
+    match record.status_now() {
+        Status::Created => {}
+        Status::Running => {
+            return Err(Error::container(id.as_str(), "cannot start an already running container"));
+        }
+        Status::Stopped => {
+            return Err(Error::container(id.as_str(), "cannot start a container that has stopped"));
+        }
+    }
+    // Written before anybody is told. Should the program fail to run, its process ends and the state is stopped.
+    record.status = Status::Running;
+    entry.save(&record)?;
+    let socket = connect(&entry)?;
+    let failure = loop {
+        let mut report = [0; 8];
+        match nix::unistd::read(&socket, &mut report) {
+            Ok(8) => match Failure::from_bytes(report) {
+                Failure { stage: Stage::Ready, .. } => {}
+                failure => break Some(failure),
+            },
+            Ok(_) => break None,
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno).during("read", &*entry.path().join(START_SOCKET)),
+        }
+    };
+    match failure {
+        None => Ok(()),
+        Some(failure) => {
+            Err(Error::Child { what: format!("{}: exec", id.as_str()).into(), errno: failure.errno })
+        }
+    }
+}
+
+fn connect(entry: &Entry) -> Result<OwnedFd> {
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
+    let path = entry.path().join(START_SOCKET);
+    let socket = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None);
+    let socket = socket.during("socket", &*path)?;
+    let address =
+        start_address(entry).and_then(|path| UnixAddr::new(path.as_str())).during("connect", &*path)?;
+    connect(std::os::fd::AsRawFd::as_raw_fd(&socket), &address).during("connect", &*path)?;
+    Ok(socket)
+}
+
+/// Where there is no root directory there is no container.
+fn gone<T>(error: Error, id: &Id) -> Result<T> {
+    match error.errno() {
+        Some(Errno::ENOENT) => Err(Error::container(id.as_str(), "container does not exist")),
+        _ => Err(error),
+    }
+}
+
+/// What is known about a container.
+pub fn state(root: &Path, id: &Id) -> Result<Record> {
+    Store::open(root, false).or_else(|e| gone(e, id))?.find(id)?.load()
+}
+
+/// Signals a container's first process; with `all` every process in its cgroup.
+pub fn kill(root: &Path, id: &Id, signal: i32, all: bool) -> Result<()> {
+    let record = state(root, id)?;
+    if all {
+        return Cgroups::detect().signal_all(&cgroup_path(&record)?, signal);
+    }
+    match signal_record(&record, signal) {
+        Err(Errno::ESRCH) => Err(Error::container(id.as_str(), "container not running")),
+        result => result.during("kill", id.as_str()),
+    }
+}
+
+/// Signals the process that the record is about, and no other that has its number now.
+fn signal_record(record: &Record, signal: i32) -> nix::Result<()> {
+    let pidfd = pidfd_open(record.pid)?;
+    // Looked at after the descriptor was opened: from here on it cannot become another process.
+    if record.status_now() == Status::Stopped {
+        return Err(Errno::ESRCH);
+    }
+    pidfd_send_signal(pidfd.as_fd(), signal)
+}
+
+/// Removes a container: one that has stopped, one that was never started, or with `force` any.
+pub fn delete(root: &Path, id: &Id, force: bool) -> Result<()> {
+    let found =
+        Store::open(root, false).or_else(|e| gone(e, id)).and_then(|store| Ok((store.lock(id)?, store)));
+    let (entry, store) = match found {
+        Err(Error::Container { .. }) if force => return Ok(()),
+        result => result?,
+    };
+    let record = match entry.load() {
+        Ok(record) => record,
+        // Left from a create that was killed before it knew what it made.
+        Err(error) => {
+            let left_over = matches!(error, Error::Container { .. });
+            if left_over || force {
+                store.remove(&entry)?;
+            }
+            return if force { Ok(()) } else { Err(error) };
+        }
+    };
+    // runtime-spec lets only a stopped container be deleted; engines rely on runc, which kills a created one.
+    if record.status_now() == Status::Running && !force {
+        return Err(Error::container(id.as_str(), "cannot delete container that is not stopped: running"));
+    }
+    kill_and_wait(&record)?;
+    remove(&store, &entry, &record)
+}
+
+/// Ends the first process for good and waits until it is gone.
+fn kill_and_wait(record: &Record) -> Result<()> {
+    let on = record.id.as_str();
+    let pidfd = match pidfd_open(record.pid) {
+        Err(Errno::ESRCH) => return Ok(()),
+        result => result.during("pidfd_open", on)?,
+    };
+    if record.status_now() == Status::Stopped {
+        return Ok(());
+    }
+    match pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL) {
+        Ok(()) | Err(Errno::ESRCH) => {}
+        Err(errno) => return Err(errno).during("kill", on),
+    }
+    let mut ended = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+    match poll(&mut ended, PollTimeout::from(10_000_u16)).during("poll", on)? {
+        0 => Err(Error::container(on, "its first process is still there 10 s after SIGKILL")),
+        _ => Ok(()),
+    }
+}
+
+/// Removes what a container leaves: its cgroup with all that still lives in it, its directory.
+fn remove(store: &Store, entry: &Entry, record: &Record) -> Result<()> {
+    Cgroups::detect().remove(&cgroup_path(record)?)?;
+    store.remove(entry)
+}
+
+fn cgroup_path(record: &Record) -> Result<std::ffi::CString> {
+    let path = std::ffi::CString::new(record.cgroup.as_str());
+    path.map_err(|_| Error::config("state.json", "cgroup", "holds a NUL"))
+}
+
+/// Removes what is left of a container whose first process has ended.
+pub fn forget(root: &Path, id: &Id) -> Result<()> {
+    delete(root, id, true)
+}
+
+/// Every container below the root directory. One that is deleted meanwhile is left out.
+pub fn list(root: &Path) -> Result<Vec<Record>> {
+    let store = Store::open(root, false)?;
+    let mut records = Vec::new();
+    for id in store.ids()? {
+        match store.find(&id).and_then(|entry| entry.load()) {
+            Ok(record) => records.push(record),
+            Err(Error::Container { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(records)
+}

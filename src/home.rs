@@ -1,0 +1,46 @@
+//! HOME for a program whose environment has none: engines leave it to the runtime, as runc and crun do it.
+
+use std::ffi::CString;
+use std::io::Read as _;
+use std::os::fd::BorrowedFd;
+
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+
+/// As much of the image's passwd as is looked at.
+const PASSWD_MAX: u64 = 256 * 1024;
+
+/// `HOME=` and the directory that the image's `/etc/passwd` has for `uid`; `/` when it has none.
+pub fn variable(root: BorrowedFd<'_>, uid: u32) -> CString {
+    // A symlink in the image leads to a file of the image or to none.
+    let how = OpenHow::new().flags(OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK);
+    let mut text = Vec::new();
+    if let Ok(file) = openat2(root, c"etc/passwd", how.resolve(ResolveFlag::RESOLVE_IN_ROOT)) {
+        // What cannot be read, or is cut, has no entry for the user.
+        let _ = std::fs::File::from(file).take(PASSWD_MAX).read_to_end(&mut text);
+    }
+    let home = find(&text, uid).unwrap_or(b"/");
+    CString::new([b"HOME=", home].concat()).unwrap_or_else(|_| c"HOME=/".to_owned())
+}
+
+/// The sixth field of the first line whose third is `uid`; passwd(5).
+fn find(passwd: &[u8], uid: u32) -> Option<&[u8]> {
+    passwd.split(|&b| b == b'\n').find_map(|line| {
+        let mut fields = line.split(|&b| b == b':').skip(2);
+        let number = std::str::from_utf8(fields.next()?).ok()?.parse::<u32>().ok()?;
+        let home = fields.nth(2).filter(|home| !home.is_empty());
+        if number == uid { home } else { None }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_home_is_that_of_the_number() {
+        let passwd = b"root:x:0:0:root:/root:/bin/sh\nbad\nx:y\nu:x:01000:1:::/bin/sh\nweb:x:1000:1000::/srv/web:/bin/sh\n";
+        assert_eq!(find(passwd, 0), Some(b"/root".as_slice()));
+        assert_eq!(find(passwd, 1000), Some(b"/srv/web".as_slice()));
+        assert_eq!(find(passwd, 1), None);
+    }
+}

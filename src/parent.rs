@@ -1,0 +1,134 @@
+//! The parent's side of a create: clone, and hold the child until it is known to be well.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sched::CloneFlags;
+use nix::sys::stat::Mode;
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use nix::unistd::{Pid, pipe2, read};
+
+use crate::cgroup::Cgroup;
+use crate::child::{self, Gear};
+use crate::error::{During, Error, Result};
+use crate::plan::Plan;
+use crate::stage::{Failure, Stage};
+use crate::sys::clone::{Options, Side, clone, clone3, setns};
+use crate::sys::process::pidfd_send_signal;
+
+/// What the child gets besides the plan; see [`Gear`].
+#[derive(Debug, Default)]
+pub struct Spawn<'a> {
+    /// Standard input, output and error; the caller's own where missing.
+    pub stdio: Option<[BorrowedFd<'a>; 3]>,
+    /// Where the pseudoterminal's master goes.
+    pub terminal: Option<BorrowedFd<'a>>,
+    /// The socket on which `start` will connect; without it the program starts at once.
+    pub start: Option<BorrowedFd<'a>>,
+    /// Make the child a sibling: its parent is the caller's.
+    pub sibling: bool,
+    /// How many descriptors after standard error stay open in the program.
+    pub preserved: u32,
+    /// The cgroup to start in.
+    pub cgroup: Option<&'a Cgroup>,
+}
+
+/// A child that is not yet known to be well. Dropped, it is killed and reaped.
+#[derive(Debug)]
+pub struct Held {
+    pid: Pid,
+    pidfd: OwnedFd,
+    report: OwnedFd,
+    sibling: bool,
+    released: bool,
+}
+
+/// Clones the child, which goes to work at once.
+pub fn spawn(plan: &Plan<'_>, spawn: &Spawn<'_>) -> Result<Held> {
+    let mut join = Vec::with_capacity(plan.join.len());
+    for namespace in &plan.join {
+        let fd = open(namespace.path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty());
+        let fd = fd.during("linux.namespaces: open", namespace.path)?;
+        if namespace.kind == CloneFlags::CLONE_NEWPID {
+            // Counts for children only, and this process has no other: it is a command, or PID 1's starter.
+            setns(fd.as_fd(), namespace.kind).during("linux.namespaces: setns", namespace.path)?;
+        }
+        join.push(fd);
+    }
+    let (report, report_to) = pipe2(OFlag::O_CLOEXEC).during("pipe2", "")?;
+    let mut gear = Gear {
+        report: report_to.as_fd(),
+        join: &join,
+        cgroup_procs: None,
+        stdio: spawn.stdio,
+        terminal: spawn.terminal,
+        start: spawn.start,
+        on_initramfs: crate::initramfs::is_root().during("statfs", "/")?,
+        preserved: spawn.preserved,
+    };
+    // A cgroup namespace is made by the child, once it is in its cgroup.
+    let namespaces = plan.new_namespaces - CloneFlags::CLONE_NEWCGROUP;
+    let options = Options { sibling: spawn.sibling, cgroup: spawn.cgroup.map(Cgroup::directory) };
+    let procs;
+    let side = match clone3(namespaces, &options) {
+        Err(Errno::ENOSYS) => {
+            procs = spawn.cgroup.map(Cgroup::procs).transpose()?;
+            gear.cgroup_procs = procs.as_ref().map(AsFd::as_fd);
+            clone(namespaces, &options)
+        }
+        result => result,
+    };
+    match side.during("clone3", "")? {
+        Side::Child => child::run(plan, &gear),
+        Side::Parent(pid, pidfd) => Ok(Held { pid, pidfd, report, sibling: spawn.sibling, released: false }),
+    }
+}
+
+impl Held {
+    /// The child, by number.
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// Waits until the child says that all is ready. With `execute` also until its program runs.
+    pub fn ready(mut self, plan: &Plan<'_>, execute: bool) -> Result<OwnedFd> {
+        let killed =
+            || Error::Child { what: "the container's first process was killed".into(), errno: Errno::ECHILD };
+        match self.next()?.ok_or_else(killed)? {
+            Failure { stage: Stage::Ready, .. } => {}
+            failure => return Err(failure.explain(plan)),
+        }
+        // The pipe closes with execve; before that only a failure comes through.
+        if execute && let Some(failure) = self.next()? {
+            return Err(failure.explain(plan));
+        }
+        self.released = true;
+        self.pidfd.try_clone().during("dup", "")
+    }
+
+    /// The next report; `None` when there will be no other.
+    fn next(&self) -> Result<Option<Failure>> {
+        let mut report = [0; 8];
+        loop {
+            match read(&self.report, &mut report) {
+                Ok(8) => return Ok(Some(Failure::from_bytes(report))),
+                Ok(_) => return Ok(None),
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno).during("read", ""),
+            }
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if self.released {
+            return;
+        }
+        let _ = pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL); // it may be gone already
+        if !self.sibling {
+            let _ = waitid(Id::PIDFd(self.pidfd.as_fd()), WaitPidFlag::WEXITED); // as above
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! `run` in the foreground: the caller's signals and terminal are the container's, its exit status is the caller's.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::unistd::{read, write};
+
+use crate::container::{self, Made, Request, Terminal};
+use crate::error::{During, Result};
+use crate::sys::process::pidfd_send_signal;
+use crate::sys::{socket, terminal};
+
+/// Runs a container from its making to its end. Returns its exit status, or 128 and the number of the signal that
+/// ended it. With `keep` its state stays.
+pub fn run(request: &Request<'_>, keep: bool) -> Result<i32> {
+    // Blocked before there is a child: a signal that comes meanwhile waits and is then passed on.
+    let all = SigSet::all();
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&all), None).during("sigprocmask", "")?;
+    let signals =
+        SignalFd::with_flags(&all, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).during("signalfd", "")?;
+    let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)
+        .during("socketpair", "")?;
+    let made = container::create(&Request { terminal: Terminal::Foreground(theirs.as_fd()), ..*request })?;
+    drop(theirs);
+    let relay = if made.terminal { Some(Relay::new(ours.as_fd())?) } else { None };
+    let status = wait(&made, &signals, relay.as_ref());
+    drop(relay);
+    let status = status?;
+    if !keep {
+        made.remove()?;
+    }
+    Ok(status)
+}
+
+/// Passes signals on, and bytes where there is a terminal, until the first process ends.
+fn wait(made: &Made, signals: &SignalFd, relay: Option<&Relay>) -> Result<i32> {
+    let (mut typing, stdin) = (relay.is_some(), std::io::stdin());
+    loop {
+        let mut fds: heapless::Vec<PollFd<'_>, 4> = heapless::Vec::new();
+        // Four at most, for which there is room.
+        let _ = fds.push(PollFd::new(made.pidfd.as_fd(), PollFlags::POLLIN));
+        let _ = fds.push(PollFd::new(signals.as_fd(), PollFlags::POLLIN));
+        if let Some(relay) = relay {
+            let _ = fds.push(PollFd::new(relay.master.as_fd(), PollFlags::POLLIN));
+            if typing {
+                let _ = fds.push(PollFd::new(stdin.as_fd(), PollFlags::POLLIN));
+            }
+        }
+        match poll(&mut fds, PollTimeout::NONE) {
+            Err(Errno::EINTR) => continue,
+            result => result.during("poll", "")?,
+        };
+        let mut ready = fds.iter().map(|fd| fd.revents().is_some_and(|events| !events.is_empty()));
+        let mut next = || ready.next().unwrap_or(false);
+        let (ended, signalled, output, input) = (next(), next(), next(), next());
+        if signalled {
+            pass_on(made, signals, relay);
+        }
+        if let Some(relay) = relay {
+            if output {
+                relay.output();
+            }
+            if input {
+                typing = relay.input(stdin.as_fd());
+            }
+        }
+        if ended {
+            if let Some(relay) = relay {
+                relay.drain();
+            }
+            return reap(made);
+        }
+    }
+}
+
+/// The exit status of the first process.
+fn reap(made: &Made) -> Result<i32> {
+    loop {
+        match waitid(Id::PIDFd(made.pidfd.as_fd()), WaitPidFlag::WEXITED) {
+            Ok(WaitStatus::Exited(_, code)) => return Ok(code),
+            Ok(WaitStatus::Signaled(_, signal, _)) => return Ok(128 + signal as i32),
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno).during("waitid", ""),
+        }
+    }
+}
+
+/// Passes every signal that has come to the first process, but for those about this process's own children and
+/// terminal.
+fn pass_on(made: &Made, signals: &SignalFd, relay: Option<&Relay>) {
+    while let Ok(Some(signal)) = signals.read_signal() {
+        let number = i32::try_from(signal.ssi_signo).unwrap_or(0);
+        match (Signal::try_from(number), relay) {
+            (Ok(Signal::SIGCHLD), _) => {}
+            (Ok(Signal::SIGWINCH), Some(relay)) => relay.resize(),
+            _ => drop(pidfd_send_signal(made.pidfd.as_fd(), number)), // ended meanwhile: the pidfd tells
+        }
+    }
+}
+
+/// Two terminals joined: the caller's and the container's.
+struct Relay {
+    master: OwnedFd,
+    /// The caller's settings, where its standard input is a terminal.
+    saved: Option<Termios>,
+}
+
+impl Relay {
+    /// Takes the master from the child and makes the caller's terminal pass everything through.
+    fn new(from: BorrowedFd<'_>) -> Result<Self> {
+        let master = socket::receive_fd(from).during("recvmsg", "process.terminal")?;
+        let flags = OFlag::from_bits_truncate(
+            nix::fcntl::fcntl(&master, nix::fcntl::FcntlArg::F_GETFL).during("fcntl", "process.terminal")?,
+        );
+        let flags = nix::fcntl::FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK);
+        nix::fcntl::fcntl(&master, flags).during("fcntl", "process.terminal")?;
+        let stdin = std::io::stdin();
+        let saved = tcgetattr(&stdin).ok(); // none: not a terminal
+        if let Some(mut raw) = saved.clone() {
+            cfmakeraw(&mut raw);
+            tcsetattr(&stdin, SetArg::TCSANOW, &raw).during("tcsetattr", "standard input")?;
+        }
+        let relay = Self { master, saved };
+        relay.resize();
+        Ok(relay)
+    }
+
+    /// Gives the container's terminal the caller's size.
+    fn resize(&self) {
+        if let Ok(size) = terminal::window_size(std::io::stdin().as_fd()) {
+            let _ = terminal::set_window_size(self.master.as_fd(), &size); // the size is a courtesy
+        }
+    }
+
+    /// Copies what the container has written. Whether there was something.
+    fn output(&self) -> bool {
+        let mut buffer = [0; 4096];
+        // EIO: nobody has the other side open any more.
+        let Ok(len @ 1..) = read(&self.master, &mut buffer) else { return false };
+        put(std::io::stdout().as_fd(), buffer.get(..len).unwrap_or_default());
+        true
+    }
+
+    /// Copies what was typed. Whether there may be more.
+    fn input(&self, from: BorrowedFd<'_>) -> bool {
+        let mut buffer = [0; 1024];
+        match read(from, &mut buffer) {
+            Ok(len @ 1..) => {
+                put(self.master.as_fd(), buffer.get(..len).unwrap_or_default());
+                true
+            }
+            Err(Errno::EAGAIN | Errno::EINTR) => true,
+            // The end: the container sees it as the end of what was typed.
+            _ => {
+                put(self.master.as_fd(), &[4]); // VEOF
+                false
+            }
+        }
+    }
+
+    /// Copies the rest.
+    fn drain(&self) {
+        while self.output() {}
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        if let Some(saved) = &self.saved {
+            let _ = tcsetattr(std::io::stdin(), SetArg::TCSANOW, saved); // a terminal that is gone needs no care
+        }
+    }
+}
+
+/// Writes all of it, waiting where the other side is slow. One that is gone gets nothing.
+fn put(to: BorrowedFd<'_>, mut bytes: &[u8]) {
+    while !bytes.is_empty() {
+        match write(to, bytes) {
+            Ok(len) => bytes = bytes.get(len..).unwrap_or_default(),
+            Err(Errno::EINTR) => {}
+            Err(Errno::EAGAIN) => drop(poll(&mut [PollFd::new(to, PollFlags::POLLOUT)], PollTimeout::NONE)),
+            Err(_) => return,
+        }
+    }
+}

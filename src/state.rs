@@ -1,0 +1,402 @@
+//! What survives between two commands: one directory for each container below the root directory.
+//!
+//! The directory's existence is the claim on the id; its lock serialises commands; `state.json` is written beside and
+//! renamed, so that a reader sees a whole one or none.
+
+use std::fmt::Write as _;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open, openat, renameat};
+use nix::sys::stat::{Mode, mkdirat};
+use nix::unistd::{Pid, UnlinkatFlags, unlinkat, write};
+
+use crate::error::{During, Error, Result};
+use crate::json::{self, Pairs, Str};
+use crate::object;
+use crate::sys::file::flock;
+
+/// Where containers are kept unless `--root` says otherwise.
+pub const DEFAULT_ROOT: &str = "/run/mote";
+
+/// The socket on which a created container waits for `start`.
+pub const START_SOCKET: &str = "start.sock";
+
+const STATE: &str = "state.json";
+const STATE_NEW: &str = ".state.json";
+
+/// Every file that mote makes in a container's directory.
+const FILES: &[&str] = &[STATE, STATE_NEW, START_SOCKET];
+
+/// A container's name: letters, digits and `_+-.`, neither `.` nor `..`, at most 200 of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Id(Box<str>);
+
+impl Id {
+    /// Checks a name. The limit leaves room for a prefix within the 255 bytes of a file name.
+    pub fn new(name: &str) -> Result<Self> {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'+' | b'-' | b'.');
+        if name.is_empty() || name.len() > 200 || matches!(name, "." | "..") || !name.bytes().all(plain) {
+            let shown: String = name.chars().take(40).collect();
+            let dots = if shown.len() < name.len() { "..." } else { "" };
+            return Err(Error::Usage(
+                format!(
+                    "container id \"{shown}{dots}\": expected 1 to 200 of the characters A-Z a-z 0-9 _ + - ."
+                )
+                .into(),
+            ));
+        }
+        Ok(Self(name.into()))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Where in its life a container is; runtime-spec runtime.md "State".
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// Made, waiting for `start`.
+    Created,
+    /// Started.
+    Running,
+    /// Its first process has ended.
+    Stopped,
+}
+
+impl Status {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// What is known about one container.
+#[derive(Debug)]
+pub struct Record {
+    /// Its name.
+    pub id: Id,
+    /// Its first process, in the pid namespace of the commands.
+    pub pid: Pid,
+    /// When that process began, in clock ticks since boot, which tells it from another with its number.
+    pub start_ticks: u64,
+    /// What the last command made of it; see [`Record::status_now`] for what has become of it since.
+    pub status: Status,
+    /// The bundle, absolute.
+    pub bundle: PathBuf,
+    /// The root filesystem, absolute.
+    pub rootfs: PathBuf,
+    /// When it was created, RFC 3339.
+    pub created: String,
+    /// Its cgroup, relative to the mount point.
+    pub cgroup: String,
+    /// `ociVersion` of its config.json.
+    pub oci_version: String,
+    /// From its config.json.
+    pub annotations: Vec<(String, String)>,
+}
+
+object! {
+    /// `state.json`
+    struct Stored<'a> {
+        oci_version: Str<'a> = "ociVersion",
+        id: Str<'a> = "id",
+        pid: i32 = "pid",
+        status: Str<'a> = "status",
+        bundle: Str<'a> = "bundle",
+        rootfs: Str<'a> = "rootfs",
+        created: Str<'a> = "created",
+        annotations: Pairs<'a, Str<'a>> = "annotations",
+        start_ticks: u64 = "startTicks",
+        cgroup: Str<'a> = "cgroup",
+    }
+}
+
+impl Record {
+    /// What the container is now: a first process that is gone, or only waits to be reaped, is a stopped container.
+    pub fn status_now(&self) -> Status {
+        match process_start(self.pid) {
+            Some(ticks) if ticks == self.start_ticks => self.status,
+            _ => Status::Stopped,
+        }
+    }
+
+    /// The state as runtime-spec has it, in the order and shape that runc prints; `indent` is empty for one line.
+    pub fn to_json(&self, indent: &str, owner: &str) -> String {
+        let status = self.status_now();
+        let pid = if status == Status::Stopped { 0 } else { self.pid.as_raw() };
+        let mut json = self.fields(indent, pid, status);
+        json.string("owner", owner);
+        json.end()
+    }
+
+    /// The fields that the state and the state file share.
+    fn fields(&self, indent: &str, pid: i32, status: Status) -> json::Writer {
+        let mut json = json::Writer::new(indent);
+        json.string("ociVersion", &self.oci_version);
+        json.string("id", self.id.as_str());
+        json.number("pid", pid);
+        json.string("status", status.word());
+        json.string("bundle", &self.bundle.to_string_lossy());
+        json.string("rootfs", &self.rootfs.to_string_lossy());
+        json.string("created", &self.created);
+        if !self.annotations.is_empty() {
+            json.strings("annotations", &self.annotations);
+        }
+        json
+    }
+
+    fn to_file(&self) -> String {
+        let mut json = self.fields("", self.pid.as_raw(), self.status);
+        json.number("startTicks", self.start_ticks);
+        json.string("cgroup", &self.cgroup);
+        json.end()
+    }
+
+    fn from_file(text: &[u8], file: &Path) -> Result<Self> {
+        let broken = |flaw: json::Flaw| Error::config(file.display(), flaw.field, flaw.why);
+        let stored: Stored<'_> = json::parse(text).map_err(broken)?;
+        let status = [Status::Created, Status::Running].into_iter().find(|s| stored.status == s.word());
+        Ok(Self {
+            id: Id::new(&stored.id.decode())?,
+            pid: Pid::from_raw(stored.pid),
+            start_ticks: stored.start_ticks,
+            status: status.unwrap_or(Status::Stopped),
+            bundle: stored.bundle.decode().into(),
+            rootfs: stored.rootfs.decode().into(),
+            created: stored.created.decode(),
+            cgroup: stored.cgroup.decode(),
+            oci_version: stored.oci_version.decode(),
+            annotations: stored
+                .annotations
+                .iter()
+                .map(|(key, value)| (key.decode(), value.decode()))
+                .collect(),
+        })
+    }
+}
+
+/// When a process began, in clock ticks since boot; `None` for one that is gone or only waits to be reaped.
+/// proc_pid_stat(5), fields 3 and 22.
+pub fn process_start(pid: Pid) -> Option<u64> {
+    let mut buffer = [0; 1024];
+    let file =
+        open(format!("/proc/{pid}/stat").as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
+    let len = nix::unistd::read(file, &mut buffer).ok()?;
+    let text = std::str::from_utf8(buffer.get(..len)?).ok()?;
+    // The name is in parentheses and may hold anything, parentheses included.
+    let mut fields = text.rsplit_once(')')?.1.split_ascii_whitespace();
+    let state = fields.next()?;
+    if matches!(state, "Z" | "X") { None } else { fields.nth(18)?.parse().ok() }
+}
+
+/// The root directory.
+#[derive(Debug)]
+pub struct Store {
+    directory: OwnedFd,
+    path: PathBuf,
+}
+
+/// One container's directory.
+#[derive(Debug)]
+pub struct Entry {
+    directory: OwnedFd,
+    path: PathBuf,
+    id: Id,
+    locked: bool,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.unlock();
+    }
+}
+
+/// What engines look for when a container is not there.
+const NOT_THERE: &str = "container does not exist";
+
+const DIRECTORY: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_CLOEXEC);
+
+impl Store {
+    /// Opens the root directory; `make` makes it where it is missing.
+    pub fn open(path: &Path, make: bool) -> Result<Self> {
+        let directory = match open(path, DIRECTORY, Mode::empty()) {
+            Err(Errno::ENOENT) if make => {
+                std::fs::create_dir_all(path).during("mkdir", path)?;
+                let private = <std::fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o700);
+                std::fs::set_permissions(path, private).during("chmod", path)?;
+                open(path, DIRECTORY, Mode::empty())
+            }
+            result => result,
+        };
+        Ok(Self { directory: directory.during("open", path)?, path: path.to_owned() })
+    }
+
+    /// Claims an id, and locks it.
+    pub fn make(&self, id: &Id) -> Result<Entry> {
+        match mkdirat(&self.directory, id.as_str(), Mode::S_IRWXU) {
+            Err(Errno::EEXIST) => {
+                return Err(Error::container(id.as_str(), "container with given ID already exists"));
+            }
+            result => result.during("mkdir", &*self.path.join(id.as_str()))?,
+        }
+        self.lock(id)
+    }
+
+    /// Opens a container's directory, to look at it.
+    pub fn find(&self, id: &Id) -> Result<Entry> {
+        let path = self.path.join(id.as_str());
+        match openat(&self.directory, id.as_str(), DIRECTORY | OFlag::O_NOFOLLOW, Mode::empty()) {
+            Ok(directory) => Ok(Entry { directory, path, id: id.clone(), locked: false }),
+            Err(Errno::ENOENT) => Err(Error::container(id.as_str(), NOT_THERE)),
+            Err(errno) => Err(errno).during("open", &*path),
+        }
+    }
+
+    /// Opens a container's directory and waits until no other command changes it.
+    pub fn lock(&self, id: &Id) -> Result<Entry> {
+        let mut entry = self.find(id)?;
+        if entry.lock()? { Ok(entry) } else { Err(Error::container(id.as_str(), NOT_THERE)) }
+    }
+
+    /// The names of all containers, in order.
+    pub fn ids(&self) -> Result<Vec<Id>> {
+        let entries = std::fs::read_dir(&self.path).during("open", &*self.path)?;
+        let name = |entry: std::io::Result<std::fs::DirEntry>| entry.ok()?.file_name().into_string().ok();
+        let has_state = |id: &Id| self.path.join(id.as_str()).join(STATE).is_file();
+        let ids = entries.filter_map(name).filter_map(|name| Id::new(&name).ok());
+        let mut ids: Vec<_> = ids.filter(has_state).collect();
+        ids.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+        Ok(ids)
+    }
+
+    /// Gives an id back: removes the files that mote makes, and the directory.
+    pub fn remove(&self, entry: &Entry) -> Result<()> {
+        for file in FILES {
+            match unlinkat(&entry.directory, *file, UnlinkatFlags::NoRemoveDir) {
+                Ok(()) | Err(Errno::ENOENT) => {}
+                Err(errno) => return Err(errno).during("unlink", &*entry.path.join(file)),
+            }
+        }
+        match unlinkat(&self.directory, entry.id.as_str(), UnlinkatFlags::RemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(errno) => Err(errno).during("rmdir", &*entry.path),
+        }
+    }
+}
+
+impl Entry {
+    /// Waits until no other command changes the container. Whether it is still there: the one who had the lock may
+    /// have been a delete.
+    pub fn lock(&mut self) -> Result<bool> {
+        flock(self.directory(), true).during("flock", &*self.path)?;
+        self.locked = true;
+        let links = nix::sys::stat::fstat(&self.directory).during("fstat", &*self.path)?.st_nlink;
+        Ok(links > 0)
+    }
+
+    /// Lets other commands work on it. Closing is not enough: a created container's first process has a copy of the
+    /// descriptor until it is started.
+    pub fn unlock(&mut self) {
+        if std::mem::take(&mut self.locked) {
+            let _ = flock(self.directory(), false); // cannot fail on an open descriptor
+        }
+    }
+
+    /// The directory.
+    pub fn directory(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes the state file.
+    pub fn save(&self, record: &Record) -> Result<()> {
+        let path = self.path.join(STATE_NEW);
+        write_whole(self.directory.as_fd(), STATE_NEW, record.to_file().as_bytes())
+            .during("write", &*path)?;
+        renameat(&self.directory, STATE_NEW, &self.directory, STATE).during("rename", &*path)
+    }
+
+    /// Reads the state file. A directory without one is left from a create that was killed.
+    pub fn load(&self) -> Result<Record> {
+        let path = self.path.join(STATE);
+        let file = match openat(&self.directory, STATE, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()) {
+            Err(Errno::ENOENT) => return Err(Error::container(self.id.as_str(), NOT_THERE)),
+            result => result.during("open", &*path)?,
+        };
+        let mut text = Vec::new();
+        std::io::Read::read_to_end(&mut std::fs::File::from(file), &mut text).during("read", &*path)?;
+        Record::from_file(&text, &path)
+    }
+}
+
+/// Makes a new file with this content, in the place of a leftover one.
+fn write_whole(directory: BorrowedFd<'_>, name: &str, content: &[u8]) -> nix::Result<()> {
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let file = openat(directory, name, flags, Mode::S_IRUSR | Mode::S_IWUSR)?;
+    let mut rest = content;
+    while !rest.is_empty() {
+        let written = write(&file, rest)?;
+        rest = rest.get(written..).unwrap_or_default();
+    }
+    Ok(())
+}
+
+/// Writes a pid file: digits alone, complete before it has its name, as engines read it while it appears.
+pub fn write_pid_file(path: &Path, pid: Pid) -> Result<()> {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().ok_or(Errno::EISDIR).during("write", path)?);
+    let new = path.with_file_name(name);
+    let mut digits = heapless::String::<12>::new();
+    let _ = write!(digits, "{pid}"); // eleven characters at most
+    std::fs::write(&new, digits.as_bytes()).during("write", &*new)?;
+    std::fs::rename(&new, path).during("rename", path).inspect_err(|_| drop(std::fs::remove_file(&new)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_names_and_never_paths() {
+        for good in ["a", "0", "web-1_x+y.z", "..a", "-", &"x".repeat(200)] {
+            assert!(Id::new(good).is_ok(), "{good}");
+        }
+        for bad in
+            ["", ".", "..", "a/b", "../x", "a b", "a\n", "é", "a\0", &"x".repeat(201), &"x".repeat(5000)]
+        {
+            let Err(error) = Id::new(bad) else { unreachable!("{bad}") };
+            assert!(error.to_string().len() < 150, "{error}");
+        }
+    }
+
+    #[test]
+    fn a_record_reads_back_as_it_was_written() {
+        let Ok(id) = Id::new("web") else { unreachable!() };
+        let record = Record {
+            id,
+            pid: Pid::from_raw(7),
+            start_ticks: 99,
+            status: Status::Created,
+            bundle: "/b \"x\"".into(),
+            rootfs: "/b/rootfs".into(),
+            created: "2026-11-23T21:23:30Z".into(),
+            cgroup: "mote-web".into(),
+            oci_version: "1.3.0".into(),
+            annotations: vec![("a\nb".into(), "c\\d".into())],
+        };
+        let Ok(read) = Record::from_file(record.to_file().as_bytes(), Path::new("x")) else { unreachable!() };
+        assert_eq!(format!("{read:?}"), format!("{record:?}"));
+    }
+}

@@ -15,9 +15,18 @@ use nix::unistd::{chdir, chroot};
 /// `RAMFS_MAGIC` and `TMPFS_MAGIC`: what the kernel unpacks an initramfs into.
 const MAGIC: [FsType; 2] = [FsType(0x8584_58f6), FsType(0x0102_1994)];
 
-/// Whether `/` may be the initramfs. A tmpfs that somebody mounted looks the same; leaving it does no harm.
+/// Whether `/` is the initramfs: a memory filesystem, and a mount without a parent, or the parent of itself as
+/// /proc/self/mountinfo has it. Without /proc the filesystem alone has to do; leaving a tmpfs does no harm.
 pub fn is_root() -> Result<bool, Errno> {
-    Ok(MAGIC.contains(&statfs(c"/")?.filesystem_type()))
+    if !MAGIC.contains(&statfs(c"/")?.filesystem_type()) {
+        return Ok(false);
+    }
+    let Ok(mounts) = std::fs::read_to_string("/proc/self/mountinfo") else { return Ok(true) };
+    let of_root = |line: &&str| line.split(' ').nth(4) == Some("/");
+    // The first is the lowest; what is mounted over it can be pivoted away from.
+    let covered = mounts.lines().filter(of_root).count() > 1;
+    let mut ids = mounts.lines().find(of_root).unwrap_or_default().split(' ');
+    Ok(!covered && ids.next() == ids.next())
 }
 
 /// Makes a bind of `/` the root of the mount namespace and of the calling process, through the directory `scratch`. With

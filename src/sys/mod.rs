@@ -9,12 +9,15 @@ pub mod bpf;
 pub mod capability;
 pub mod clone;
 pub mod credentials;
+pub mod entry;
 pub mod exec;
 pub mod file;
 pub mod mount;
+pub mod net;
 pub mod process;
 pub mod socket;
 pub mod terminal;
+pub mod wait;
 
 use nix::errno::Errno;
 

@@ -6,6 +6,7 @@
 //! PID 1 does this once at boot, before it mounts anything else: the bind leaves mounts below `/` behind.
 
 use std::ffi::CStr;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
@@ -15,18 +16,12 @@ use nix::unistd::{chdir, chroot};
 /// `RAMFS_MAGIC` and `TMPFS_MAGIC`: what the kernel unpacks an initramfs into.
 const MAGIC: [FsType; 2] = [FsType(0x8584_58f6), FsType(0x0102_1994)];
 
-/// Whether `/` is the initramfs: a memory filesystem, and a mount without a parent, or the parent of itself as
-/// /proc/self/mountinfo has it. Without /proc the filesystem alone has to do; leaving a tmpfs does no harm.
+/// Set by [`leave`]. A forked child has it too, so that PID 1's containers do not leave a second time.
+static LEFT: AtomicBool = AtomicBool::new(false);
+
+/// Whether `/` may be the initramfs. A tmpfs that somebody mounted looks the same; leaving it does no harm.
 pub fn is_root() -> Result<bool, Errno> {
-    if !MAGIC.contains(&statfs(c"/")?.filesystem_type()) {
-        return Ok(false);
-    }
-    let Ok(mounts) = std::fs::read_to_string("/proc/self/mountinfo") else { return Ok(true) };
-    let of_root = |line: &&str| line.split(' ').nth(4) == Some("/");
-    // The first is the lowest; what is mounted over it can be pivoted away from.
-    let covered = mounts.lines().filter(of_root).count() > 1;
-    let mut ids = mounts.lines().find(of_root).unwrap_or_default().split(' ');
-    Ok(!covered && ids.next() == ids.next())
+    Ok(!LEFT.load(Relaxed) && MAGIC.contains(&statfs(c"/")?.filesystem_type()))
 }
 
 /// Makes a bind of `/` the root of the mount namespace and of the calling process, through the directory `scratch`. With
@@ -40,5 +35,6 @@ pub fn leave(scratch: &CStr, recursive: bool) -> Result<(), Errno> {
     chdir(scratch)?;
     mount(Some(c"."), c"/", none, MsFlags::MS_MOVE, none).or_else(|e| chdir(c"/").and(Err(e)))?;
     chroot(c".")?;
+    LEFT.store(true, Relaxed);
     chdir(c"/")
 }

@@ -31,7 +31,7 @@ pub fn rfc3339(since_epoch: Duration) -> heapless::String<RFC3339_LEN> {
 
 /// Year, month and day of a day since 1970-01-01, in the Gregorian calendar: years are counted from March, so that the
 /// leap day comes last, in eras of 400 years.
-fn civil(days: u64) -> (u64, u64, u64) {
+pub fn civil(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468; // from 0000-03-01
     let (era, day_of_era) = (days / 146_097, days % 146_097);
     let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;

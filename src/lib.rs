@@ -9,6 +9,7 @@ pub mod error;
 pub mod home;
 pub mod initramfs;
 pub mod json;
+pub mod netns;
 pub mod parent;
 pub mod plan;
 pub mod process;

@@ -1,13 +1,49 @@
 //! The binary: PID 1 boots the device, any other process is the command line.
+#![cfg_attr(not(test), no_main)] // see mote::sys::entry
 
-mod board;
+mod boot;
+mod child;
+mod client;
+mod clock;
+mod control;
+mod cri;
+mod early;
+mod event;
 mod fields;
+mod kmsg;
 mod known;
+mod line;
+mod logs;
+mod logwriter;
 mod manifest;
+mod memory;
 mod name;
+mod poll;
+mod power;
+mod reap;
+mod settings;
+mod start;
+mod steps;
 mod supervise;
+mod world;
 
-fn main() {
-    let args: Vec<_> = std::env::args_os().collect();
-    std::process::exit(mote::cli::main(&args));
+use std::ffi::OsString;
+
+#[global_allocator]
+static ALLOCATOR: mote::sys::alloc::Counting = mote::sys::alloc::Counting;
+
+mote::entry!(program);
+
+/// The program; `args[0]` is its name. Returns the exit code.
+fn program(args: &[OsString]) -> i32 {
+    // The kernel hands an init the words of its command line that it does not know. As PID 1 of a container mote may be
+    // any of its commands.
+    let command = args.get(1).is_some_and(|word| mote::cli::is_command(word) || client::is_command(word));
+    if std::process::id() == 1 && !command {
+        boot::run();
+    }
+    if let Err(errno) = mote::sys::entry::open_standard() {
+        return errno as i32; // nowhere to say why
+    }
+    client::main(args).unwrap_or_else(|| mote::cli::main(args))
 }

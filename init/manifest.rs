@@ -141,7 +141,7 @@ pub fn parse(file: &str, text: &[u8]) -> Result<Pod> {
         Some(_) => return Err(flaw("spec.restartPolicy", "expected \"Always\", \"OnFailure\" or \"Never\"")),
     };
     let grace_s = match spec.grace_s {
-        None => crate::board::GRACE_DEFAULT_S,
+        None => mote::board::GRACE_DEFAULT_S,
         Some(grace_s) => {
             (0..=GRACE_MAX_S).contains(&grace_s).then(|| u32::try_from(grace_s).ok()).flatten().ok_or_else(
                 || flaw("spec.terminationGracePeriodSeconds", "expected a whole number from 0 to 86400"),

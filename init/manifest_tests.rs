@@ -40,7 +40,7 @@ fn what_is_left_out_has_the_defaults_of_kubernetes() {
     let Ok(pod) = parse("p.json", pod("", "").as_bytes()) else { unreachable!() };
     assert_eq!(
         (pod.restart, pod.grace_s, pod.host_network),
-        (RestartPolicy::Always, crate::board::GRACE_DEFAULT_S, false)
+        (RestartPolicy::Always, mote::board::GRACE_DEFAULT_S, false)
     );
     assert_eq!(pod.hostname, Name::new("p"), "the pod's name");
     assert!(pod.containers[0].command.is_empty() && pod.containers[0].cwd.is_none());

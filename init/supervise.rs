@@ -16,8 +16,8 @@
 //! again (kubelet: 10 min). A container that could not be started at all is tried again under every policy, as kubelet
 //! does, and never without a delay: nothing was learnt that would make the next try go better at once.
 
-use crate::board::{RESTART_DELAY_MAX_MS, RESTART_DELAY_MS, RESTART_RESET_MS};
 use crate::manifest::RestartPolicy;
+use mote::board::{RESTART_DELAY_MAX_MS, RESTART_DELAY_MS, RESTART_RESET_MS};
 
 /// How long a starter may take: it reads slow storage, but a container that takes longer is not going to start.
 pub const START_LIMIT_MS: u64 = 60_000;

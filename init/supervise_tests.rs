@@ -117,12 +117,12 @@ fn a_stop_while_starting_waits_for_the_report() {
 /// A pseudo-random sequence (SplitMix64), the same in every run.
 struct Random(u64);
 impl Random {
-    fn next(&mut self, below: u64) -> u64 {
+    fn next<T: TryFrom<u64> + Default>(&mut self, below: u64) -> T {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % below
+        T::try_from((z ^ (z >> 31)) % below).unwrap_or_default()
     }
 }
 
@@ -132,18 +132,18 @@ fn no_order_of_events_breaks_the_rules() {
     for seed in 0..2_000 {
         let mut random = Random(seed);
         let policy =
-            [RestartPolicy::Always, RestartPolicy::OnFailure, RestartPolicy::Never][random.next(3) as usize];
+            [RestartPolicy::Always, RestartPolicy::OnFailure, RestartPolicy::Never][random.next::<usize>(3)];
         let mut unit = Unit::new(policy);
         let (mut now, mut starter, mut process, mut stopped, mut ended) = (0, false, false, false, false);
         for _ in 0..200 {
-            now += [0, 1, 500, 20_000, 700_000][random.next(5) as usize];
-            let event = match random.next(8) {
+            now += [0, 1, 500, 20_000, 700_000][random.next::<usize>(5)];
+            let event = match random.next::<u8>(8) {
                 0 => Event::Begin,
-                1 => Event::Started { pid: 1 + random.next(100) as i32 },
+                1 => Event::Started { pid: 1 + random.next::<i32>(100) },
                 2 => Event::StartFailed,
-                3 => Event::Exited(Status::Code(random.next(2) as i32)),
+                3 => Event::Exited(Status::Code(random.next(2))),
                 4 => Event::Exited(Status::Signal(9)),
-                5 if random.next(10) == 0 => Event::Stop { grace_ms: random.next(60_000) },
+                5 if random.next::<u8>(10) == 0 => Event::Stop { grace_ms: random.next(60_000) },
                 _ => Event::Tick,
             };
             // Events that the world cannot send in this situation are sent all the same: they must change nothing.

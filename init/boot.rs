@@ -1,0 +1,202 @@
+//! Bringing the device up, in the order that gets the first container to run soonest. A step that fails is logged with what
+//! happens next, and the boot goes on: an init that ends takes the device with it.
+
+use std::path::Path;
+
+use log::{error, info, warn};
+use mote::error::{During as _, Error, Result, words};
+use mote::netns;
+use mote::sys::alloc;
+use nix::sys::reboot::set_cad_enabled;
+use nix::sys::signal::SigSet;
+use nix::unistd::sethostname;
+
+use crate::event::{self, Sources};
+use crate::line::Line;
+use crate::logs::{self, Pipe};
+use crate::manifest::{self, Pod};
+use crate::settings::Settings;
+use crate::steps::Steps;
+use crate::supervise::{Event, Unit};
+use crate::world::{FILE_BYTES, PodRow, UnitRow, WORLD, World};
+use crate::{child, client, clock, control, early, kmsg};
+use mote::board::{MAX_CONTAINERS, MAX_PODS};
+
+/// Where the pods are described.
+pub const MANIFESTS: &str = "/etc/mote/manifests";
+
+/// PID 1. Never returns.
+pub fn run() -> ! {
+    // Before anything can end: a SIGCHLD that comes now waits for the signalfd. Fails for no set of signals.
+    let _ = SigSet::all().thread_block();
+    kmsg::install();
+    let mut steps = Steps::new();
+    early::leave_initramfs();
+    early::mounts();
+    early::console();
+    kmsg::open();
+    steps.done("mounts");
+    early::protect();
+    early::controllers();
+    steps.done("cgroup");
+    let settings = configure();
+    steps.done("settings");
+
+    // Nobody else is there to hold the lock, or to have broken it.
+    let mut guard = WORLD.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let world = &mut *guard;
+    let mut sources = loop {
+        match world.poll.open().and_then(|()| Sources::open(world)) {
+            Ok(sources) => break sources,
+            Err(errno) => {
+                error!("epoll, signalfd or timerfd: {}; trying again in a second", words(errno));
+                std::thread::sleep(std::time::Duration::from_secs(1));
+            }
+        }
+    };
+    load(world);
+    steps.done("manifests");
+    for i in 0..world.units.len() {
+        world.event(i, Event::Begin, clock::now_ms());
+    }
+    steps.done("starters");
+
+    // The containers are on their way; what follows is done beside them.
+    logs::start(world, clock::now_ms());
+    if let Err(errno) = control::open(world) {
+        error!("{}: {}; no client can connect", control::SOCKET, words(errno));
+    }
+    steps.done("control");
+    steps.tell();
+    info!("{} containers of {} pods", world.units.len(), world.pods.len());
+    if let Some(seconds) = settings.demo
+        && let Err(errno) = child::fork(c"mote-demo", || client::demo::run(&steps, seconds))
+    {
+        error!("demo: {}", words(errno));
+    }
+    drop((settings, steps));
+    alloc::mark();
+    event::run(world, &mut sources)
+}
+
+/// The steps before any pod that take little time.
+fn configure() -> Settings {
+    let settings = Settings::read(&mut |complaint| warn!("{complaint}"));
+    log::set_max_level(settings.log);
+    if let Err(errno) = sethostname(&settings.hostname) {
+        error!("hostname {}: {}; it stays as it is", settings.hostname, words(errno));
+    }
+    for (name, value) in &settings.sysctls {
+        if let Err(e) = std::fs::write(Path::new("/proc/sys").join(name), value) {
+            error!("sysctl {name}: {e}; it stays as it is");
+        }
+    }
+    // Ctrl-alt-del becomes a SIGINT to PID 1 instead of a reboot at once.
+    if let Err(errno) = set_cad_enabled(false) {
+        warn!("ctrl-alt-del: {}; it reboots without shutting down", words(errno));
+    }
+    if let Err(e) = netns::loopback_up() {
+        error!("lo: {e}; programs that connect to 127.0.0.1 will fail");
+    }
+    let made = std::os::unix::fs::DirBuilderExt::mode(&mut std::fs::DirBuilder::new(), 0o700)
+        .recursive(true)
+        .create(crate::start::RUN);
+    if let Err(e) = made {
+        error!("{}: {e}; containers will not start", crate::start::RUN);
+    }
+    if let Err(e) = netns::prepare(Path::new(netns::DIR)) {
+        error!("{e}; pods without hostNetwork will not start");
+    }
+    settings
+}
+
+/// Fills the tables from the manifests, in the order of their names.
+fn load(world: &mut World) {
+    let mut files: Vec<_> = match std::fs::read_dir(MANIFESTS) {
+        Ok(entries) => entries.filter_map(|entry| Some(entry.ok()?.file_name())).collect(),
+        Err(e) => return error!("{MANIFESTS}: {e}; no pod is run"),
+    };
+    // A file that is being written has another name until it is whole.
+    files.retain(|name| {
+        let name = name.as_encoded_bytes();
+        name.ends_with(b".json") && !name.starts_with(b".")
+    });
+    files.sort();
+    for file in files {
+        let shown = file.to_string_lossy();
+        if let Err(why) = load_one(world, &file) {
+            error!("pod {shown} is not run: {why}");
+            let name = Line::of(format_args!("{}", shown.trim_end_matches(".json")));
+            let failed = PodRow {
+                name,
+                file: heapless::String::new(),
+                failed: Some(Line::of(format_args!("{why}"))),
+                grace_ms: 0,
+                netns: 0,
+            };
+            if world.pods.push(failed).is_err() {
+                error!("and there is no room to list it");
+            }
+        }
+    }
+}
+
+/// Adds one pod, or says why not.
+fn load_one(world: &mut World, file: &std::ffi::OsStr) -> Result<()> {
+    let pod = manifest::read(&Path::new(MANIFESTS).join(file))?;
+    let shown = file.to_string_lossy();
+    let refuse = |field: &str, why: String| Err(Error::config(&shown, field, why));
+    let name = file.to_str().and_then(|name| heapless::String::<FILE_BYTES>::try_from(name).ok());
+    let Some(name) = name else {
+        return refuse("the document", format!("the file's name is not UTF-8 of at most {FILE_BYTES} bytes"));
+    };
+    let same = |other: &&PodRow| other.failed.is_none() && other.name.as_str() == pod.name.as_str();
+    if let Some(other) = world.pods.iter().find(same) {
+        return refuse("metadata.name", format!("{} has the same name", other.file));
+    }
+    if world.pods.is_full() {
+        return refuse("the document", format!("this board allows {MAX_PODS} pods"));
+    }
+    let room = MAX_CONTAINERS - world.units.len();
+    if pod.containers.len() > room {
+        return refuse(
+            "spec.containers",
+            format!("this board allows {MAX_CONTAINERS} containers, {room} are left"),
+        );
+    }
+    if !pod.passed.is_empty() {
+        warn!("{shown}: {}: not used by mote, left aside", pod.passed.join(", "));
+    }
+    add(world, pod, name).during("pipe", "log")
+}
+
+/// Adds a pod that fits.
+fn add(world: &mut World, pod: Pod, file: heapless::String<FILE_BYTES>) -> nix::Result<()> {
+    let mut pipes = Vec::with_capacity(pod.containers.len());
+    for _ in &pod.containers {
+        pipes.push((Pipe::new()?, Pipe::new()?));
+    }
+    let place = world.pods.len();
+    let row = PodRow {
+        name: Line::of(format_args!("{}", pod.name)),
+        file,
+        failed: None,
+        grace_ms: u64::from(pod.grace_s) * 1000,
+        netns: 0,
+    };
+    let _ = world.pods.push(row); // load_one has seen that there is room, for the containers too
+    for (container, (out, err)) in pod.containers.into_iter().zip(pipes) {
+        let _ = world.units.push(UnitRow {
+            pod: place,
+            name: container.name,
+            unit: Unit::new(pod.restart),
+            changed_ms: clock::now_ms(),
+            starter: None,
+            pidfd: None,
+            out,
+            err,
+            reason: None,
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,32 @@
+//! Children of PID 1: copies of it that do what takes time or memory, and end.
+
+use std::os::fd::OwnedFd;
+
+use mote::sys::clone::{Options, Side, clone, clone3};
+use mote::sys::process::exit_now;
+use nix::errno::Errno;
+use nix::sched::CloneFlags;
+use nix::sys::signal::SigSet;
+use nix::unistd::{Pid, setsid};
+
+/// Forks; the child gets a session, a clean signal mask and an ordinary chance with the out-of-memory killer, runs `work`
+/// and ends with what that returns.
+///
+/// The child has copies of all of PID 1's descriptors. Those are all close-on-exec; a child that stays closes them itself.
+pub fn fork(name: &std::ffi::CStr, work: impl FnOnce() -> i32) -> Result<(Pid, OwnedFd), Errno> {
+    let (namespaces, options) = (CloneFlags::empty(), Options::default());
+    let side = match clone3(namespaces, &options) {
+        Err(Errno::ENOSYS) => clone(namespaces, &options)?,
+        other => other?,
+    };
+    match side {
+        Side::Parent(pid, pidfd) => Ok((pid, pidfd)),
+        Side::Child => {
+            let _ = setsid(); // a new process leads no group, so it cannot fail
+            let _ = SigSet::empty().thread_set_mask(); // nor can this; PID 1 has handlers for no signal
+            let _ = nix::sys::prctl::set_name(name); // for ps(1) only
+            let _ = std::fs::write("/proc/self/oom_score_adj", "0"); // PID 1's is its own; without /proc there is none
+            exit_now(work())
+        }
+    }
+}

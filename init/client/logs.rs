@@ -1,0 +1,163 @@
+//! `mote logs [-f] [--tail N] <pod>/<container>`: the log files, oldest first, without what CRI puts before each line. PID 1
+//! is not asked: the files are there even when it is busy.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use mote::error::{During as _, Error, Result};
+
+use crate::cri;
+use crate::logwriter::LOGS;
+use crate::name::Name;
+
+/// How often `-f` looks for more.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Prints the log.
+pub fn run(args: &[&str]) -> Result<()> {
+    let usage = || Error::Usage("logs: expected [-f] [--tail N] <pod>/<container>".into());
+    let (mut follow, mut tail, mut target) = (false, None, None);
+    let mut args = args.iter().copied();
+    while let Some(arg) = args.next() {
+        match arg {
+            "-f" | "--follow" => follow = true,
+            "--tail" => tail = Some(args.next().and_then(|n| n.parse::<usize>().ok()).ok_or_else(usage)?),
+            _ if arg.starts_with('-') || target.is_some() => return Err(usage()),
+            _ => target = Some(arg),
+        }
+    }
+    // Names checked by their types: nothing in them can climb out of the directory.
+    let (pod, container) = target.and_then(|target| target.split_once('/')).ok_or_else(usage)?;
+    let (pod, container) = Name::new(pod).zip(Name::new(container)).ok_or_else(usage)?;
+    let dir = Path::new(LOGS).join(pod.as_str()).join(container.as_str());
+    print(&dir, follow, tail)
+}
+
+/// The files of one container, oldest first.
+fn files(dir: &Path) -> Result<Vec<PathBuf>> {
+    let mut numbered = Vec::new();
+    for entry in std::fs::read_dir(dir).during("open", dir)? {
+        let name = entry.during("readdir", dir)?.file_name();
+        let number = match name.to_str() {
+            Some("0.log") => Some(0),
+            Some(name) => name.strip_prefix("0.log.").and_then(|n| n.parse::<u32>().ok()),
+            None => None,
+        };
+        numbered.extend(number.map(|number| (number, dir.join(name))));
+    }
+    numbered.sort();
+    Ok(numbered.into_iter().rev().map(|(_, path)| path).collect())
+}
+
+fn print(dir: &Path, follow: bool, tail: Option<usize>) -> Result<()> {
+    let mut out = Output::new(tail);
+    let mut reader = None;
+    for path in files(dir)? {
+        // Rotation may take a file away between the listing and here.
+        let Ok(file) = File::open(&path) else { continue };
+        let mut next = BufReader::new(file);
+        out.copy(&mut next)?;
+        reader = Some(next);
+    }
+    out.end_of_tail()?;
+    if !follow {
+        return Ok(());
+    }
+    loop {
+        std::thread::sleep(LOOK);
+        let Some(current) = &mut reader else { return Ok(()) };
+        out.copy(current)?;
+        // Another file has taken the name: what is behind the end of the old one has just been read.
+        let now = std::fs::metadata(dir.join("0.log")).map(|meta| meta.ino());
+        let ours = current.get_ref().metadata().map(|meta| meta.ino());
+        if let (Ok(now), Ok(ours)) = (now, ours)
+            && now != ours
+        {
+            let path = dir.join("0.log");
+            *current = BufReader::new(File::open(&path).during("open", path.as_path())?);
+            out.copy(current)?;
+        }
+    }
+}
+
+/// Standard output, or the last lines on their way there.
+struct Output {
+    tail: Option<(usize, VecDeque<Vec<u8>>)>,
+    /// What has been read of a line in the file, and of a line that comes in pieces.
+    line: Vec<u8>,
+    piece: Vec<u8>,
+}
+
+impl Output {
+    fn new(tail: Option<usize>) -> Self {
+        Self { tail: tail.map(|n| (n, VecDeque::new())), line: Vec::new(), piece: Vec::new() }
+    }
+
+    /// Prints what can be read.
+    fn copy(&mut self, from: &mut BufReader<File>) -> Result<()> {
+        while from.read_until(b'\n', &mut self.line).during("read", "log")? > 0 {
+            if self.line.pop_if(|end| *end == b'\n').is_none() {
+                return Ok(()); // the rest of the line comes later
+            }
+            let line = std::mem::take(&mut self.line);
+            match cri::parse(&line) {
+                Some(piece) => {
+                    self.piece.extend_from_slice(piece.text);
+                    if piece.full {
+                        self.piece.push(b'\n');
+                        self.emit()?;
+                    } else if self.tail.is_none() {
+                        self.emit()?; // a line may be longer than memory
+                    }
+                }
+                None => {
+                    self.piece.extend_from_slice(&line); // torn: as it stands
+                    self.piece.push(b'\n');
+                    self.emit()?;
+                }
+            }
+        }
+        if self.tail.is_none() {
+            std::io::stdout().flush().during("write", "standard output")
+        } else {
+            Ok(())
+        }
+    }
+
+    fn emit(&mut self) -> Result<()> {
+        let text = std::mem::take(&mut self.piece);
+        let Some((most, lines)) = &mut self.tail else {
+            return std::io::stdout().write_all(&text).during("write", "standard output");
+        };
+        lines.push_back(text);
+        if lines.len() > *most {
+            lines.pop_front();
+        }
+        Ok(())
+    }
+
+    /// Prints the last lines; what comes from here on is printed at once.
+    fn end_of_tail(&mut self) -> Result<()> {
+        let lines = self.tail.take().map(|(_, lines)| lines).unwrap_or_default();
+        let mut out = std::io::stdout();
+        lines.iter().try_for_each(|line| out.write_all(line)).during("write", "standard output")?;
+        out.flush().during("write", "standard output")
+    }
+}
+
+/// The last `most` lines, for the demo.
+pub fn last(pod: &str, container: &str, most: usize) -> Result<Vec<String>> {
+    let dir = Path::new(LOGS).join(pod).join(container);
+    let mut out = Output::new(Some(most));
+    for path in files(&dir)? {
+        if let Ok(file) = File::open(&path) {
+            out.copy(&mut BufReader::new(file))?;
+        }
+    }
+    let lines = out.tail.map(|(_, lines)| lines).unwrap_or_default();
+    Ok(lines.iter().map(|line| String::from_utf8_lossy(line).trim_end().to_owned()).collect())
+}

@@ -1,0 +1,153 @@
+//! The first steps of PID 1, which everything else stands on: mounts, console, log, cgroup, the way out of the initramfs.
+//!
+//! Each step copes with what is already there (an earlier init may have mounted it), and one that fails is logged with what
+//! happens next; none ends the boot.
+
+use std::ffi::CStr;
+use std::fs::OpenOptions;
+use std::os::fd::{AsRawFd as _, IntoRawFd as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+
+use log::{error, warn};
+use mote::error::words;
+use mote::initramfs;
+use nix::errno::Errno;
+use nix::mount::{MsFlags, mount};
+use nix::sys::stat::{Mode, stat};
+use nix::unistd::mkdir;
+
+/// One mount of the device.
+struct Mount {
+    kind: &'static CStr,
+    on: &'static CStr,
+    /// The directory whose device number differs once something is mounted.
+    parent: &'static CStr,
+    flags: MsFlags,
+    data: Option<&'static CStr>,
+}
+
+const fn row(
+    kind: &'static CStr,
+    on: &'static CStr,
+    parent: &'static CStr,
+    flags: MsFlags,
+    data: Option<&'static CStr>,
+) -> Mount {
+    Mount { kind, on, parent, flags, data }
+}
+
+const SAFE: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV);
+const SAFEST: MsFlags = SAFE.union(MsFlags::MS_NOEXEC);
+const DEVICES: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NOEXEC);
+
+/// In this order: a later one may stand inside an earlier one. Flags and modes as systemd and runc have them.
+const MOUNTS: &[Mount] = &[
+    row(c"proc", c"/proc", c"/", SAFEST, None),
+    row(c"sysfs", c"/sys", c"/", SAFEST, None),
+    row(c"devtmpfs", c"/dev", c"/", DEVICES, Some(c"mode=0755")),
+    row(c"devpts", c"/dev/pts", c"/dev", DEVICES, Some(c"mode=0620,gid=5,ptmxmode=0666")),
+    row(c"tmpfs", c"/dev/shm", c"/dev", SAFE, Some(c"mode=1777")),
+    row(c"tmpfs", c"/run", c"/", SAFE, Some(c"mode=0755")),
+    row(c"tmpfs", c"/tmp", c"/", SAFE, Some(c"mode=1777")),
+    row(c"tmpfs", c"/var/log", c"/var", SAFEST, Some(c"mode=0755")),
+    row(c"cgroup2", c"/sys/fs/cgroup", c"/sys/fs", SAFEST, None),
+];
+
+/// Puts the initramfs below a bind mount of itself, so that containers can pivot; see [`mote::initramfs`]. Before any mount.
+pub fn leave_initramfs() {
+    // /proc serves as the directory that the bind starts on: it is covered by a mount right after.
+    let left = initramfs::is_root().and_then(|yes| {
+        if !yes {
+            return Ok(());
+        }
+        let _ = mkdir(c"/proc", Mode::from_bits_truncate(0o555)); // the next call says if it is missing
+        initramfs::leave(c"/proc", false)
+    });
+    if let Err(errno) = left {
+        error!("leaving the initramfs: {}; containers will not start from it", words(errno));
+    }
+}
+
+/// Mounts what is not mounted yet.
+pub fn mounts() {
+    for m in MOUNTS {
+        if let Err(errno) = m.apply() {
+            error!("mount {:?} on {:?}: {}; going on without it", m.kind, m.on, words(errno));
+        }
+    }
+}
+
+impl Mount {
+    fn apply(&self) -> Result<(), Errno> {
+        let device = |path: &CStr| stat(path).map(|stat| stat.st_dev);
+        let mounted = || -> Result<bool, Errno> { Ok(device(self.on)? != device(self.parent)?) };
+        match mounted() {
+            Ok(true) => return Ok(()),
+            Ok(false) => {}
+            Err(_) => {
+                let mode = Mode::from_bits_truncate(0o755);
+                let _ = mkdir(self.parent, mode); // /var, and the one below says what is wrong
+                mkdir(self.on, mode)?;
+            }
+        }
+        mount(Some(self.kind), self.on, Some(self.kind), self.flags, self.data)
+    }
+}
+
+/// Sees to it that descriptors 0 to 2 are open: a file opened as one of them would get what is written to the console.
+pub fn console() {
+    let open = |path: &str| OpenOptions::new().read(true).write(true).custom_flags(libc::O_NOCTTY).open(path);
+    loop {
+        match open("/dev/console").or_else(|_| open("/dev/null")) {
+            Ok(file) if file.as_raw_fd() <= 2 => drop(file.into_raw_fd()), // one of the three: stays open
+            Ok(_) => return,
+            Err(_) => return warn!("neither /dev/console nor /dev/null can be opened; nothing is printed"),
+        }
+    }
+}
+
+/// Keeps the kernel from ending PID 1 for want of memory: without PID 1 there is no device.
+pub fn protect() {
+    if let Err(e) = std::fs::write("/proc/self/oom_score_adj", "-1000") {
+        warn!("oom_score_adj: {e}; PID 1 is not protected");
+    }
+}
+
+/// Hands the controllers on to the containers' cgroups.
+pub fn controllers() {
+    let root = "/sys/fs/cgroup";
+    let there = std::fs::read_to_string(format!("{root}/cgroup.controllers")).unwrap_or_default();
+    for wanted in ["cpu", "io", "memory", "pids", "cpuset"] {
+        if !there.split_whitespace().any(|name| name == wanted) {
+            warn!("cgroup controller {wanted} is not in this kernel; limits of that kind are refused");
+        }
+    }
+    // All at once, or one after the other when one of them is refused.
+    let control = format!("{root}/cgroup.subtree_control");
+    let all: String = there.split_whitespace().map(|name| format!("+{name} ")).collect();
+    if std::fs::write(&control, all.trim_end()).is_err() {
+        for name in there.split_whitespace() {
+            if let Err(e) = std::fs::write(&control, format!("+{name}")) {
+                warn!("cgroup controller {name}: {e}; limits of that kind are refused");
+            }
+        }
+    }
+}
+
+/// Moves PID 1 and its log writer into a cgroup of their own beside the containers'.
+///
+/// The kernel lets the root cgroup have processes, so this can wait until the containers run: moving a process takes
+/// up to 50 ms with the lock that a container's start needs too. For the same reason a child does it.
+pub fn settle(writer: Option<i32>) -> i32 {
+    let own = "/sys/fs/cgroup/init";
+    let moved = std::fs::create_dir_all(own).and_then(|()| {
+        [Some(1), writer]
+            .iter()
+            .flatten()
+            .try_for_each(|pid| std::fs::write(format!("{own}/cgroup.procs"), pid.to_string()))
+    });
+    if let Err(e) = &moved {
+        warn!("cgroup {own}: {e}; PID 1 stays in the root cgroup");
+    }
+    i32::from(moved.is_err())
+}

@@ -1,0 +1,66 @@
+//! Where PID 1 and its children say what happens: the kernel's log, which is there before any file system, never blocks
+//! and carries times; standard error where there is no `/dev/kmsg`.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+use std::sync::OnceLock;
+
+use log::{Level, LevelFilter, Metadata, Record};
+
+use crate::line::Line;
+
+/// The longest message; the kernel takes about 1,000 bytes.
+const MESSAGE_BYTES: usize = 480;
+
+struct Kmsg;
+
+static KMSG: OnceLock<File> = OnceLock::new();
+
+/// Sends `log`'s messages here. Before [`open`] they go to standard error.
+pub fn install() {
+    let _ = log::set_logger(&Kmsg); // fails only when it was called before
+    log::set_max_level(LevelFilter::Info);
+}
+
+/// Opens `/dev/kmsg`, once `/dev` and `/proc` are mounted.
+pub fn open() {
+    // By default the kernel drops what a process writes beyond ten lines in five seconds; a boot is more.
+    let _ = std::fs::write("/proc/sys/kernel/printk_devkmsg", "on"); // then some lines are lost, not the boot
+    if let Ok(file) = OpenOptions::new().write(true).open("/dev/kmsg") {
+        let _ = KMSG.set(file); // open() runs once
+    }
+}
+
+impl log::Log for Kmsg {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.level() <= log::max_level()
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if !self.enabled(record.metadata()) {
+            return;
+        }
+        // Priorities of syslog(2); the kernel itself adds the facility "user".
+        let priority = match record.level() {
+            Level::Error => 3,
+            Level::Warn => 4,
+            Level::Info => 6,
+            Level::Debug | Level::Trace => 7,
+        };
+        let text = Line::<MESSAGE_BYTES>::of(*record.args());
+        // One write is one message. What cannot be logged cannot be told anybody either.
+        let mut message = heapless::String::<{ MESSAGE_BYTES + 16 }>::new();
+        let _ = match KMSG.get() {
+            Some(mut kmsg) => {
+                let _ = std::fmt::write(&mut message, format_args!("<{priority}>mote: {text}\n"));
+                kmsg.write_all(message.as_bytes())
+            }
+            None => {
+                let _ = std::fmt::write(&mut message, format_args!("mote: {text}\n"));
+                std::io::stderr().write_all(message.as_bytes())
+            }
+        };
+    }
+
+    fn flush(&self) {}
+}

@@ -1,0 +1,280 @@
+//! The log writer: a child of PID 1 that moves what containers print from their pipes to their log files, and is the only
+//! one to wait for a slow disk.
+//!
+//! A log that cannot be written must not hold up its container: what does not fit on the disk is dropped, and counted, and the
+//! number stands in the log once it can be written again.
+
+use std::fs::{DirBuilder, File, OpenOptions, rename};
+use std::io::Write as _;
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::socket::{MsgFlags, recv};
+use nix::unistd::read;
+
+use crate::cri::{self, Splitter, Stream, TIME_BYTES};
+use crate::logs::{MESSAGE_BYTES, Message};
+use crate::world::World;
+use mote::board::{LOG_FILE_BYTES, LOG_FILES};
+
+/// Where the logs are.
+pub const LOGS: &str = "/var/log/pods";
+
+/// As much as a pipe holds.
+const CHUNK_BYTES: usize = 64 * 1024;
+
+/// One pipe.
+struct Source<'a> {
+    pipe: BorrowedFd<'a>,
+    lines: Splitter,
+}
+
+/// One container.
+struct Container<'a> {
+    sources: [Source<'a>; 2],
+    file: LogFile,
+}
+
+/// Runs until PID 1 says that it is over.
+pub fn run(world: &World, control: &OwnedFd) -> i32 {
+    let mut containers: Vec<_> = world
+        .units
+        .iter()
+        .map(|row| Container {
+            sources: [(&row.out, Stream::Out), (&row.err, Stream::Err)]
+                .map(|(pipe, stream)| Source { pipe: pipe.read.as_fd(), lines: Splitter::new(stream) }),
+            file: LogFile::new(Path::new(LOGS).join(world.pod_name(row.pod)).join(row.name.as_str())),
+        })
+        .collect();
+    keep_only(
+        containers.iter().flat_map(|c| c.sources.iter().map(|s| s.pipe.as_raw_fd())),
+        control.as_raw_fd(),
+    );
+    match serve(&mut containers, control) {
+        Ok(()) => 0,
+        Err(errno) => {
+            log::error!("log writer: {}; PID 1 will start another", mote::error::words(errno));
+            1
+        }
+    }
+}
+
+/// Closes every other descriptor: this child stays, and would hold up whoever waits for the end of a file.
+fn keep_only(pipes: impl Iterator<Item = RawFd>, control: RawFd) {
+    let mut keep: Vec<RawFd> = pipes.chain([0, 1, 2, control]).collect();
+    keep.sort_unstable();
+    let Ok(entries) = std::fs::read_dir("/proc/self/fd") else { return };
+    let open: Vec<RawFd> =
+        entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
+    let kmsg = |fd: &RawFd| {
+        std::fs::read_link(format!("/proc/self/fd/{fd}")).is_ok_and(|path| path == Path::new("/dev/kmsg"))
+    };
+    for fd in open.into_iter().filter(|fd| keep.binary_search(fd).is_err() && !kmsg(fd)) {
+        let _ = nix::unistd::close(fd); // the directory just read is closed already
+    }
+}
+
+fn serve(containers: &mut [Container<'_>], control: &OwnedFd) -> Result<(), Errno> {
+    let poll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+    poll.add(control, EpollEvent::new(EpollFlags::EPOLLIN, u64::MAX))?;
+    for (i, container) in containers.iter().enumerate() {
+        for (k, source) in container.sources.iter().enumerate() {
+            poll.add(source.pipe, EpollEvent::new(EpollFlags::EPOLLIN, (2 * i + k) as u64))?;
+        }
+    }
+    let mut chunk = vec![0; CHUNK_BYTES];
+    let mut events = [EpollEvent::empty(); 32];
+    loop {
+        let ready = match poll.wait(&mut events, EpollTimeout::NONE) {
+            Err(Errno::EINTR) => continue,
+            other => other?,
+        };
+        for event in events.iter().take(ready) {
+            // Once for each event, however much there is: no container keeps the others waiting.
+            if let Ok(number) = usize::try_from(event.data())
+                && let Some(container) = containers.get_mut(number / 2)
+            {
+                container.take(number % 2, &mut chunk);
+                continue;
+            }
+            let mut message = [0; MESSAGE_BYTES];
+            match recv(control.as_raw_fd(), &mut message, MsgFlags::MSG_DONTWAIT) {
+                Ok(MESSAGE_BYTES) => match Message::decode(message) {
+                    Message::Flush(i) => {
+                        if let Some(container) = containers.get_mut(i) {
+                            container.finish(&mut chunk);
+                        }
+                    }
+                    Message::Finish => {
+                        containers.iter_mut().for_each(|container| container.finish(&mut chunk));
+                        return Ok(());
+                    }
+                },
+                Ok(_) => return Err(Errno::EPIPE), // PID 1 has closed its end, which it does not do
+                Err(Errno::EAGAIN | Errno::EINTR) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+    }
+}
+
+impl Container<'_> {
+    /// Moves one chunk of source `k`; returns whether there may be more.
+    fn take(&mut self, k: usize, chunk: &mut [u8]) -> bool {
+        let Some(source) = self.sources.get_mut(k) else { return false };
+        let Ok(length @ 1..) = read(source.pipe, chunk) else { return false };
+        let now = cri::time(SystemTime::now());
+        let file = &mut self.file;
+        source.lines.feed(chunk.get(..length).unwrap_or(b""), &now, &mut |parts| file.append(parts, &now));
+        file.write_out();
+        true
+    }
+
+    /// Moves all there is and ends the last line. Bounded: the next run of the container may be printing already.
+    fn finish(&mut self, chunk: &mut [u8]) {
+        for k in 0..self.sources.len() {
+            let mut moved = 0;
+            while moved < 16 && self.take(k, chunk) {
+                moved += 1;
+            }
+        }
+        let now = cri::time(SystemTime::now());
+        let (sources, file) = (&mut self.sources, &mut self.file);
+        sources.iter_mut().for_each(|source| source.lines.flush(&now, &mut |parts| file.append(parts, &now)));
+        file.write_out();
+    }
+}
+
+/// `0.log` of one container, and the older ones `0.log.1` and so on.
+pub struct LogFile {
+    dir: PathBuf,
+    file: Option<File>,
+    /// The size of the file.
+    size: u64,
+    /// Whole lines on their way to the file.
+    batch: Vec<u8>,
+    /// How many lines are in the batch.
+    lines: u64,
+    /// How many lines were dropped since the last one that was written.
+    dropped: u64,
+}
+
+impl LogFile {
+    /// The files in `dir`. Nothing is made before there is something to write.
+    pub const fn new(dir: PathBuf) -> Self {
+        Self { dir, file: None, size: 0, batch: Vec::new(), lines: 0, dropped: 0 }
+    }
+
+    /// Adds one line to the batch; `now` is for a marker.
+    pub fn append(&mut self, parts: &[&[u8]], now: &[u8; TIME_BYTES]) {
+        let length: usize = parts.iter().map(|part| part.len()).sum();
+        if self.size + (self.batch.len() + length) as u64 > LOG_FILE_BYTES {
+            self.write_out();
+            if self.size > 0 {
+                self.rotate();
+            }
+        }
+        if self.dropped > 0 && self.batch.is_empty() {
+            self.batch.extend_from_slice(now);
+            let _ = writeln!(self.batch, " stderr F mote: {} lines dropped here", self.dropped); // a Vec takes it
+        }
+        parts.iter().for_each(|part| self.batch.extend_from_slice(part));
+        self.lines += 1;
+    }
+
+    /// Writes the batch.
+    pub fn write_out(&mut self) {
+        if self.batch.is_empty() {
+            return;
+        }
+        let batch = std::mem::take(&mut self.batch);
+        match self.open().and_then(|mut file| file.write_all(&batch)) {
+            Ok(()) => {
+                self.size += batch.len() as u64;
+                self.dropped = 0;
+            }
+            Err(_) => {
+                // No half of a batch: the marker is to stand where whole lines are missing.
+                if let Some(file) = &self.file {
+                    let _ = file.set_len(self.size); // a torn line then; reading copes
+                }
+                self.dropped += self.lines;
+                self.file = None; // its directory may have been replaced
+            }
+        }
+        self.lines = 0;
+    }
+
+    fn open(&mut self) -> std::io::Result<&File> {
+        if self.file.is_none() {
+            DirBuilder::new().recursive(true).mode(0o755).create(&self.dir)?;
+            let file =
+                OpenOptions::new().append(true).create(true).mode(0o640).open(self.dir.join("0.log"))?;
+            self.size = file.metadata()?.len();
+            self.file = Some(file);
+        }
+        self.file.as_ref().ok_or(std::io::ErrorKind::NotFound.into())
+    }
+
+    /// Makes room for a new `0.log`; the oldest goes.
+    fn rotate(&mut self) {
+        let name = |n: u32| self.dir.join(if n == 0 { "0.log".to_owned() } else { format!("0.log.{n}") });
+        for n in (1..LOG_FILES).rev() {
+            let _ = rename(name(n - 1), name(n)); // not all of them exist at first
+        }
+        if LOG_FILES <= 1 {
+            let _ = std::fs::remove_file(name(0));
+        }
+        (self.file, self.size) = (None, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_rotated_by_size_and_bounded_in_number() {
+        let dir = std::env::temp_dir().join(format!("mote-logs-{}", std::process::id()));
+        let now = cri::time(SystemTime::now());
+        let mut log = LogFile::new(dir.clone());
+        let total = LOG_FILE_BYTES * (u64::from(LOG_FILES) + 1);
+        let line = [b'x'; 1000];
+        for _ in 0..total / 1000 {
+            log.append(&[&line, b"\n"], &now);
+            log.write_out();
+        }
+        let sizes: Vec<_> = std::fs::read_dir(&dir)
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| Some(entry.ok()?.metadata().ok()?.len()))
+            .collect();
+        assert_eq!(sizes.len(), LOG_FILES as usize);
+        assert!(sizes.iter().all(|&size| size <= LOG_FILE_BYTES && size % 1001 == 0), "{sizes:?}");
+        let _ = std::fs::remove_dir_all(&dir);
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_dropped_and_marked() {
+        let dir = std::env::temp_dir().join(format!("mote-logs-full-{}", std::process::id()));
+        let now = cri::time(SystemTime::now());
+        let _ = std::fs::write(&dir, "in the way");
+        let mut log = LogFile::new(dir.clone());
+        for _ in 0..3 {
+            log.append(&[b"lost\n"], &now);
+            log.write_out();
+        }
+        let _ = std::fs::remove_file(&dir);
+        log.append(&[b"kept\n"], &now);
+        log.write_out();
+        log.append(&[b"more\n"], &now);
+        log.write_out();
+        let text = std::fs::read_to_string(dir.join("0.log")).unwrap_or_default();
+        assert!(text.ends_with(" stderr F mote: 3 lines dropped here\nkept\nmore\n"), "{text}");
+        let _ = std::fs::remove_dir_all(&dir);
+    }
+}

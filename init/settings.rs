@@ -1,0 +1,219 @@
+//! What the device is told: `/etc/mote/init.json`, and `mote.<key>=<value>` on the kernel command line, which is stronger.
+//!
+//! | init.json | command line | meaning |
+//! | --- | --- | --- |
+//! | `"hostname"` | `mote.hostname=` | the device's name |
+//! | `"log"` | `mote.log=` | `error`, `warn`, `info` or `debug` |
+//! | `"sysctls"` | `mote.sysctl.<name>=` | written below /proc/sys; dots as sysctl(8) has them |
+//! | | `mote.demo=` | seconds after which the device shows itself and powers off |
+//!
+//! Anything else is named in a warning. Reading ends in settings whatever the text holds.
+
+use std::path::Path;
+
+use log::LevelFilter;
+use mote::json::{self, Pairs, Str};
+use mote::object;
+
+use crate::fields;
+
+/// Larger files are not read.
+const FILE_BYTES: u64 = 64 * 1024;
+
+/// The settings.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The device's name.
+    pub hostname: String,
+    /// What is logged.
+    pub log: LevelFilter,
+    /// Name with slashes, and value, in order.
+    pub sysctls: Vec<(String, String)>,
+    /// See `client/demo.rs`.
+    pub demo: Option<u32>,
+}
+
+object! {
+    /// `init.json`
+    pub struct File<'a> {
+        hostname: Option<Str<'a>> = "hostname", log: Option<Str<'a>> = "log", sysctls: Pairs<'a, Str<'a>> = "sysctls",
+    }
+}
+
+impl Settings {
+    /// Before anything is read.
+    pub fn new() -> Self {
+        let hostname = mote::board::HOSTNAME.to_owned();
+        Self { hostname, log: LevelFilter::Info, sysctls: Vec::new(), demo: None }
+    }
+
+    /// Reads both sources; `warn` takes each complaint.
+    pub fn read(warn: &mut dyn FnMut(String)) -> Self {
+        let mut settings = Self::new();
+        let file = Path::new("/etc/mote/init.json");
+        match std::fs::metadata(file) {
+            Ok(meta) if meta.is_file() && meta.len() <= FILE_BYTES => match std::fs::read(file) {
+                Ok(text) => settings.file(&text, warn),
+                Err(e) => warn(format!("init.json: {e}; left aside")),
+            },
+            Ok(_) => warn("init.json: not a regular file of at most 64 KiB; left aside".to_owned()),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            Err(e) => warn(format!("init.json: {e}; left aside")),
+        }
+        match std::fs::read("/proc/cmdline") {
+            Ok(line) => settings.command_line(&String::from_utf8_lossy(&line), warn),
+            Err(e) => warn(format!("/proc/cmdline: {e}; nothing on it counts")),
+        }
+        settings
+    }
+
+    /// Takes over what `init.json` says.
+    fn file(&mut self, text: &[u8], warn: &mut dyn FnMut(String)) {
+        let file: File<'_> = match json::parse(text) {
+            Ok(file) => file,
+            Err(flaw) => return warn(format!("init.json: {}: {}; left aside", flaw.field, flaw.why)),
+        };
+        let source = "init.json: ";
+        if let Some(name) = file.hostname {
+            self.set("hostname", &name.decode(), source, warn);
+        }
+        if let Some(level) = file.log {
+            self.set("log", &level.decode(), source, warn);
+        }
+        for (name, value) in file.sysctls.iter() {
+            self.set(&format!("sysctl.{}", name.decode()), &value.decode(), source, warn);
+        }
+        for (key, _) in fields::members(std::str::from_utf8(text).unwrap_or("")) {
+            if !["hostname", "log", "sysctls"].contains(&key) {
+                warn(format!("init.json: {key}: not a key that mote knows; left aside"));
+            }
+        }
+    }
+
+    /// Takes over what the kernel command line says. Double quotes keep blanks together, as in the kernel's own parser.
+    fn command_line(&mut self, line: &str, warn: &mut dyn FnMut(String)) {
+        let mut quoted = false;
+        let words = line.split(|c: char| {
+            quoted ^= c == '"';
+            c.is_ascii_whitespace() && !quoted
+        });
+        for word in words {
+            let word = word.replace('"', "");
+            if word == "--" {
+                break; // what follows is for init's own arguments
+            }
+            if let Some((key, value)) =
+                word.strip_prefix("mote.").map(|rest| rest.split_once('=').unwrap_or((rest, "")))
+            {
+                self.set(key, value, "mote.", warn);
+            }
+        }
+    }
+
+    /// One key from either source.
+    fn set(&mut self, key: &str, value: &str, source: &str, warn: &mut dyn FnMut(String)) {
+        let mut refuse = |why: &str| warn(format!("{source}{key}: {why}; left aside"));
+        match key {
+            "hostname" if is_hostname(value) => value.clone_into(&mut self.hostname),
+            "hostname" => refuse("expected 1 to 63 letters, digits, dots and -"),
+            "log" => match value {
+                "error" => self.log = LevelFilter::Error,
+                "warn" => self.log = LevelFilter::Warn,
+                "info" => self.log = LevelFilter::Info,
+                "debug" => self.log = LevelFilter::Debug,
+                _ => refuse("expected error, warn, info or debug"),
+            },
+            "demo" => match value.parse() {
+                Ok(seconds) if seconds <= 3600 => self.demo = Some(seconds),
+                _ => refuse("expected 0 to 3600 seconds"),
+            },
+            _ => match key.strip_prefix("sysctl.").map(sysctl_path) {
+                Some(Some(path)) => {
+                    self.sysctls.retain(|(other, _)| *other != path);
+                    self.sysctls.push((path, value.to_owned()));
+                }
+                Some(None) => refuse("not the name of a sysctl"),
+                None => refuse("not a key that mote knows"),
+            },
+        }
+    }
+}
+
+/// sethostname(2) takes 64 bytes of anything; RFC 1123 is what others can use.
+fn is_hostname(text: &str) -> bool {
+    let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.');
+    plain && (1..=63).contains(&text.len()) && !text.starts_with(['-', '.']) && !text.ends_with(['-', '.'])
+}
+
+/// The path below /proc/sys of `net.ipv4.ip_forward` or `net/ipv4/conf/eth0.1/forwarding`: as sysctl(8), the separator that
+/// comes first decides. `None` for what would climb out.
+fn sysctl_path(name: &str) -> Option<String> {
+    let dots = name.find(['.', '/']).is_some_and(|at| name.as_bytes().get(at) == Some(&b'.'));
+    let path = if dots { name.replace('.', "/") } else { name.to_owned() };
+    let plain = |part: &str| {
+        !part.is_empty()
+            && !part.starts_with('.')
+            && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.:".contains(&b))
+    };
+    path.split('/').all(plain).then_some(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(file: &str, line: &str) -> (Settings, Vec<String>) {
+        let (mut settings, mut said) = (Settings::new(), Vec::new());
+        settings.file(file.as_bytes(), &mut |line| said.push(line));
+        settings.command_line(line, &mut |line| said.push(line));
+        (settings, said)
+    }
+
+    #[test]
+    fn the_command_line_is_stronger_than_the_file() {
+        let file =
+            r#"{"hostname":"a","log":"debug","sysctls":{"net.ipv4.ip_forward":"1","kernel.panic":"5"}}"#;
+        let line = "console=ttyS0 quiet mote.hostname=b mote.sysctl.kernel.panic=\"7 8\" mote.demo=3 -- mote.hostname=c\n";
+        let (settings, said) = read(file, line);
+        assert!(said.is_empty(), "{said:?}");
+        assert_eq!(
+            (settings.hostname.as_str(), settings.log, settings.demo),
+            ("b", LevelFilter::Debug, Some(3))
+        );
+        let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+        assert_eq!(settings.sysctls, [pair("net/ipv4/ip_forward", "1"), pair("kernel/panic", "7 8")]);
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_named_and_left_aside() {
+        for (file, line, said) in [
+            ("{", "", "init.json: line 1 column 2: ends in the middle; left aside"),
+            (r#"{"hostname":7}"#, "", "init.json: hostname: expected a string; left aside"),
+            (r#"{"color":1}"#, "", "init.json: color: not a key that mote knows; left aside"),
+            ("{}", "mote.x", "mote.x: not a key that mote knows; left aside"),
+            ("{}", "mote.demo=soon", "mote.demo: expected 0 to 3600 seconds; left aside"),
+            (
+                "{}",
+                "mote.hostname=a/b",
+                "mote.hostname: expected 1 to 63 letters, digits, dots and -; left aside",
+            ),
+            (
+                "{}",
+                "mote.sysctl.kernel/../../x=1",
+                "mote.sysctl.kernel/../../x: not the name of a sysctl; left aside",
+            ),
+        ] {
+            assert_eq!(read(file, line), (Settings::new(), vec![said.to_owned()]));
+        }
+    }
+
+    #[test]
+    fn sysctl_names_follow_sysctl_8() {
+        assert_eq!(sysctl_path("net.ipv4.ip_forward").as_deref(), Some("net/ipv4/ip_forward"));
+        let dotted = "net/ipv4/conf/eth0.1/forwarding";
+        assert_eq!(sysctl_path(dotted).as_deref(), Some(dotted));
+        for bad in ["", "/", "a//b", "../x", "a/../b", "a..b", "a%2fb", "a b", "/etc/passwd"] {
+            assert_eq!(sysctl_path(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! Starting a container: a short-lived child reads what has to be read from storage, joins or makes the pod's network
+//! namespace, has the library start the container as PID 1's own child, and tells PID 1 in one message.
+
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
+use std::path::{Path, PathBuf};
+
+use mote::container::{self, Request, Terminal};
+use mote::error::{During as _, Error, Result};
+use mote::plan::Overrides;
+use mote::state::Id;
+use mote::{json, netns, object};
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::unistd::{pipe2, read, write};
+
+use crate::line::Line;
+use crate::manifest;
+use crate::world::{Reason, Starter, World};
+use crate::{boot, child};
+
+/// Where bundles are.
+pub const BUNDLES: &str = "/var/lib/mote/bundles";
+
+/// The state directory of the library.
+pub const RUN: &str = "/run/mote";
+
+/// What a starter tells PID 1.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Report {
+    /// The container's program runs.
+    Started {
+        /// Its process.
+        pid: i32,
+        /// The number of its network namespace.
+        netns: u64,
+    },
+    /// There is no container, for this reason.
+    Failed(Reason),
+}
+
+/// The size of a report: one write of at most PIPE_BUF comes out whole.
+const REPORT_BYTES: usize = 224;
+
+impl Report {
+    fn encode(&self) -> [u8; REPORT_BYTES] {
+        let mut bytes = [0; REPORT_BYTES];
+        let mut fields = bytes.iter_mut();
+        let mut put = |from: &[u8]| from.iter().zip(&mut fields).for_each(|(from, to)| *to = *from);
+        match self {
+            Self::Started { pid, netns } => {
+                put(&[1]);
+                put(&pid.to_le_bytes());
+                put(&netns.to_le_bytes());
+            }
+            Self::Failed(reason) => {
+                put(&[2]);
+                put(reason.as_str().as_bytes()); // shorter than the rest, which stays zero
+            }
+        }
+        bytes
+    }
+
+    fn decode(bytes: &[u8; REPORT_BYTES]) -> Option<Self> {
+        let (kind, rest) = bytes.split_first()?;
+        match kind {
+            1 => {
+                let (pid, rest) = rest.split_first_chunk()?;
+                let (netns, _) = rest.split_first_chunk()?;
+                Some(Self::Started { pid: i32::from_le_bytes(*pid), netns: u64::from_le_bytes(*netns) })
+            }
+            2 => {
+                let end = rest.iter().position(|&b| b == 0).unwrap_or(rest.len());
+                let text = std::str::from_utf8(rest.get(..end)?).ok()?;
+                Some(Self::Failed(Line::of(format_args!("{text}"))))
+            }
+            _ => None,
+        }
+    }
+
+    /// Reads a report that has come; `None` when none has.
+    pub fn receive(from: BorrowedFd<'_>) -> Option<Self> {
+        let mut bytes = [0; REPORT_BYTES];
+        (read(from, &mut bytes) == Ok(REPORT_BYTES)).then(|| Self::decode(&bytes)).flatten()
+    }
+
+    fn send(&self, to: BorrowedFd<'_>) {
+        let _ = write(to, &self.encode()); // the pipe is empty and PID 1 never closes its end
+    }
+}
+
+/// Forks the starter of container `i`.
+pub fn fork(world: &mut World, i: usize) -> std::result::Result<(), Errno> {
+    let (report, to) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
+    let shared = &*world;
+    let (pid, pidfd) = child::fork(c"mote-start", || {
+        let report = match start(shared, i) {
+            Ok(report) => report,
+            Err(error) => Report::Failed(Line::of(format_args!("{error}"))),
+        };
+        report.send(to.as_fd());
+        0
+    })?;
+    drop(to);
+    world.watch_starter(i, Starter { pid: pid.as_raw(), pidfd, report })
+}
+
+/// Forks a child that removes what the ended container `i` leaves behind. Nobody waits for it.
+pub fn fork_forget(world: &World, i: usize) -> std::result::Result<(), Errno> {
+    child::fork(c"mote-forget", || {
+        let forgotten = id(world, i).and_then(|id| container::forget(Path::new(RUN), &id));
+        i32::from(forgotten.inspect_err(|e| log::warn!("{e}; the next start tries again")).is_err())
+    })
+    .map(drop)
+}
+
+/// What the library knows container `i` by. `_` is in neither name, so no two containers have the same.
+fn id(world: &World, i: usize) -> Result<Id> {
+    let name = world.units.get(i).map(|row| format!("{}_{}", world.pod_name(row.pod), row.name));
+    Id::new(&name.unwrap_or_default())
+}
+
+object! {
+    /// What has to be known of a bundle's `config.json` here.
+    pub struct Config<'a> { process: Process<'a> = "process" }
+    /// `process`
+    pub struct Process<'a> { args: json::List<json::Str<'a>> = "args" }
+}
+
+/// Starts container `i`. Runs in the starter.
+fn start(world: &World, i: usize) -> Result<Report> {
+    let gone = |what: &str| Error::config(what, "the document", "changed since the boot");
+    let row = world.units.get(i).ok_or_else(|| gone("container"))?;
+    let pod = world.pods.get(row.pod).ok_or_else(|| gone("pod"))?;
+    let manifest = manifest::read(&Path::new(boot::MANIFESTS).join(pod.file.as_str()))?;
+    let container = manifest.containers.iter().find(|container| container.name == row.name);
+    let container =
+        container.filter(|_| manifest.name.as_str() == pod.name.as_str()).ok_or_else(|| gone(&pod.file))?;
+
+    let root = Path::new(RUN);
+    let id = id(world, i)?;
+    container::forget(root, &id)?; // what the last run left behind
+
+    let pin = match manifest.host_network {
+        true => None,
+        false => Some(netns::ensure(Path::new(netns::DIR), manifest.name.as_str())?),
+    };
+    let own = Path::new("/proc/self/ns/net");
+    let netns = match &pin {
+        Some(pin) => pin.inode,
+        None => std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(own).during("stat", own)?),
+    };
+
+    let bundle = Path::new(BUNDLES).join(container.bundle.as_str());
+    let args = match (container.command.as_slice(), container.args.as_slice()) {
+        ([], []) => None,
+        ([], args) => {
+            // The program stays the bundle's, as an image's entry point would.
+            let file = bundle.join("config.json");
+            let text = std::fs::read(&file).during("open", file.as_path())?;
+            let config: Config<'_> =
+                json::parse(&text).map_err(|flaw| Error::config(file.display(), flaw.field, flaw.why))?;
+            let program = config.process.args.first().map(|program| program.decode());
+            let program = program.ok_or_else(|| {
+                Error::config(file.display(), "process.args", "expected at least the program")
+            })?;
+            Some(std::iter::once(program).chain(args.iter().cloned()).collect::<Vec<_>>())
+        }
+        (command, args) => Some([command, args].concat()),
+    };
+    let null = std::fs::File::open("/dev/null").during("open", "/dev/null")?;
+    // By descriptor: what the path leads to may have been changed since.
+    let netns_path = pin.as_ref().map(|pin| PathBuf::from(format!("/proc/self/fd/{}", pin.fd.as_raw_fd())));
+    let made = container::create(&Request {
+        root,
+        id: &id,
+        bundle: &bundle,
+        overrides: Overrides {
+            netns: netns_path.as_deref(),
+            args: args.as_deref(),
+            env: &container.env,
+            cwd: container.cwd.as_deref(),
+            hostname: manifest.hostname.as_ref().map(|name| name.as_str()),
+            cgroup: None,
+        },
+        stdio: Some([null.as_fd(), row.out.write.as_fd(), row.err.write.as_fd()]),
+        terminal: Terminal::Refused,
+        pid_file: None,
+        wait: false,
+        sibling: true,
+        preserved: 0,
+    })?;
+    Ok(Report::Started { pid: made.pid.as_raw(), netns })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_arrives_as_it_was_sent() {
+        for report in [
+            Report::Started { pid: 4_194_304, netns: 4_026_531_840 },
+            Report::Failed(Line::of(format_args!("bundle: {}", "x".repeat(300)))),
+            Report::Failed(Line::new()),
+        ] {
+            assert_eq!(Report::decode(&report.encode()), Some(report));
+        }
+        assert_eq!(Report::decode(&[0; REPORT_BYTES]), None);
+    }
+}

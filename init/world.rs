@@ -1,0 +1,322 @@
+//! Everything PID 1 knows, in tables of a fixed size: pods, their containers, and what is under way for them. The tables lie in
+//! the program's zeroed memory, of which a page costs nothing until it is used.
+//!
+//! `supervise.rs` decides, this file carries out: an event goes in, the action comes back and is done at once.
+
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::sync::Mutex;
+
+use log::{info, warn};
+use mote::sys::process::{pidfd_open, pidfd_send_signal};
+use mote::sys::wait::{self, Ended, How};
+use nix::errno::Errno;
+use nix::unistd::Pid;
+
+use crate::control::Control;
+use crate::line::Line;
+use crate::logs::{self, Logs, Pipe};
+use crate::name::Name;
+use crate::poll::{Poll, Token};
+use crate::power::Power;
+use crate::start::{self, Report};
+use crate::supervise::{self, Action, Event, NEVER, State, Status, Unit};
+use crate::{child, early};
+use mote::board::{MAX_CONTAINERS, MAX_PODS};
+
+/// Why a pod or a start failed.
+pub type Reason = Line<200>;
+
+/// A pod as PID 1 knows it.
+#[derive(Debug)]
+pub struct PodRow {
+    /// Its name; of a manifest that could not be read, the file's.
+    pub name: Line<63>,
+    /// The manifest, below the manifest directory.
+    pub file: heapless::String<FILE_BYTES>,
+    /// Why it is not run at all.
+    pub failed: Option<Reason>,
+    /// From SIGTERM to SIGKILL.
+    pub grace_ms: u64,
+    /// The number of its network namespace, once known; 0 before.
+    pub netns: u64,
+}
+
+/// The longest file name of a manifest.
+pub const FILE_BYTES: usize = 100;
+
+/// A container as PID 1 knows it.
+#[derive(Debug)]
+pub struct UnitRow {
+    /// Its pod's place in the table.
+    pub pod: usize,
+    /// Its name in the pod.
+    pub name: Name,
+    /// Where its life stands.
+    pub unit: Unit,
+    /// Since when that has been its state.
+    pub changed_ms: u64,
+    /// The starter at work for it.
+    pub starter: Option<Starter>,
+    /// Its process, while there is one.
+    pub pidfd: Option<OwnedFd>,
+    /// Its standard output.
+    pub out: Pipe,
+    /// Its standard error.
+    pub err: Pipe,
+    /// Why it could not be started, last time.
+    pub reason: Option<Reason>,
+}
+
+/// A starter child at work.
+#[derive(Debug)]
+pub struct Starter {
+    /// Its number, to know it again when it is reaped.
+    pub pid: i32,
+    /// To kill it.
+    pub pidfd: OwnedFd,
+    /// Where its report comes from.
+    pub report: OwnedFd,
+}
+
+/// The tables and what works on them.
+#[derive(Debug)]
+pub struct World {
+    /// All pods, the failed ones included.
+    pub pods: heapless::Vec<PodRow, MAX_PODS>,
+    /// All containers.
+    pub units: heapless::Vec<UnitRow, MAX_CONTAINERS>,
+    /// What PID 1 waits for.
+    pub poll: Poll,
+    /// The log writer.
+    pub logs: Logs,
+    /// The control socket.
+    pub control: Control,
+    /// The way down.
+    pub power: Power,
+    /// Ends of processes that nobody knew while some starter had not reported yet.
+    strangers: heapless::Deque<Ended, 16>,
+    /// Whether PID 1 is in its own cgroup, or cannot be.
+    settled: bool,
+}
+
+/// The one world. Locked once, by PID 1, for good; a mutex only because a static needs one.
+pub static WORLD: Mutex<World> = Mutex::new(World::new());
+
+impl World {
+    const fn new() -> Self {
+        Self {
+            pods: heapless::Vec::new(),
+            units: heapless::Vec::new(),
+            poll: Poll::new(),
+            logs: Logs::new(),
+            control: Control::new(),
+            power: Power::new(),
+            strangers: heapless::Deque::new(),
+            settled: false,
+        }
+    }
+
+    /// Puts `event` to container `i` and does what follows from it.
+    pub fn event(&mut self, i: usize, event: Event, now_ms: u64) {
+        let Some(row) = self.units.get_mut(i) else { return };
+        let before = row.unit;
+        let (unit, action) = supervise::step(before, event, now_ms);
+        row.unit = unit;
+        if std::mem::discriminant(&unit.state) != std::mem::discriminant(&before.state) {
+            row.changed_ms = now_ms;
+            self.tell(i, now_ms);
+        }
+        let Some(row) = self.units.get(i) else { return };
+        let signal = |fd: Option<BorrowedFd<'_>>, signal| {
+            // ESRCH: it has ended, which waitid is about to say.
+            let _ = fd.map(|fd| pidfd_send_signal(fd, signal));
+        };
+        match action {
+            Action::None => {}
+            Action::Start => {
+                if let Err(errno) = start::fork(self, i) {
+                    self.start_failed(
+                        i,
+                        Line::of(format_args!("fork: {}", mote::error::words(errno))),
+                        now_ms,
+                    );
+                }
+            }
+            Action::KillStarter => signal(row.starter.as_ref().map(|s| s.pidfd.as_fd()), libc::SIGKILL),
+            Action::Terminate => signal(row.pidfd.as_ref().map(|fd| fd.as_fd()), libc::SIGTERM),
+            Action::Kill => {
+                warn!("{}/{}: did not end in time; killing it", self.pod_name(row.pod), row.name);
+                signal(row.pidfd.as_ref().map(|fd| fd.as_fd()), libc::SIGKILL);
+            }
+            // What is left is removed by the next start as well, so a fork that fails loses nothing.
+            Action::Forget => drop(start::fork_forget(self, i)),
+        }
+    }
+
+    /// Logs what has become of container `i`.
+    fn tell(&self, i: usize, now_ms: u64) {
+        let Some(row) = self.units.get(i) else { return };
+        let (pod, name) = (self.pod_name(row.pod), &row.name);
+        let ended = |f: &dyn Fn(std::fmt::Arguments<'_>)| match row.unit.last {
+            Some(Status::Code(code)) => f(format_args!("ended with code {code}")),
+            Some(Status::Signal(signal)) => f(format_args!("killed by signal {signal}")),
+            Some(Status::Unknown) => {
+                f(format_args!("{}", row.reason.as_ref().map_or("gone", |r| r.as_str())))
+            }
+            None => f(format_args!("not started")),
+        };
+        match row.unit.state {
+            State::Up { pid, .. } => info!("{pod}/{name}: running, pid {pid}"),
+            State::Starting { .. } if row.unit.runs > 0 => {
+                ended(&|how| info!("{pod}/{name}: {how}; restarting"))
+            }
+            State::Backoff { until_ms } => {
+                let wait_ms = until_ms.saturating_sub(now_ms);
+                ended(&|how| warn!("{pod}/{name}: {how}; next try in {wait_ms} ms"));
+            }
+            State::Stopping { .. } => info!("{pod}/{name}: stopping"),
+            State::Done => ended(&|how| info!("{pod}/{name}: {how}")),
+            State::Waiting | State::Starting { .. } => {}
+        }
+    }
+
+    /// The name of pod `i`.
+    pub fn pod_name(&self, i: usize) -> &str {
+        self.pods.get(i).map_or("", |pod| pod.name.as_str())
+    }
+
+    /// A child has been reaped.
+    pub fn ended(&mut self, ended: Ended, now_ms: u64) {
+        if self.unit_ended(ended, now_ms)
+            || logs::ended(self, ended.pid, now_ms)
+            || self.power.ended(ended, now_ms)
+        {
+            return;
+        }
+        let starter = |row: &UnitRow| row.starter.as_ref().is_some_and(|starter| starter.pid == ended.pid);
+        if let Some(i) = self.units.iter().position(starter) {
+            self.report(i, now_ms); // written before it ended, if at all
+            if self.units.get(i).is_some_and(starter) {
+                let reason = match ended.how {
+                    How::Code(code) => Line::of(format_args!("its starter ended with code {code}")),
+                    How::Signal(signal) => {
+                        Line::of(format_args!("its starter was killed by signal {signal}"))
+                    }
+                };
+                self.start_failed(i, reason, now_ms);
+            }
+            return;
+        }
+        // An orphan; or a container that has ended before its starter has told of it.
+        for i in 0..self.units.len() {
+            self.report(i, now_ms);
+        }
+        let unreported = self.units.iter().any(|row| row.starter.is_some());
+        if !self.unit_ended(ended, now_ms) && unreported {
+            if self.strangers.is_full() {
+                self.strangers.pop_front();
+            }
+            let _ = self.strangers.push_back(ended); // there is room
+        }
+    }
+
+    /// Whether `ended` was the process of a container.
+    fn unit_ended(&mut self, ended: Ended, now_ms: u64) -> bool {
+        let Some(i) = self.units.iter().position(|row| row.unit.pid() == Some(ended.pid)) else {
+            return false;
+        };
+        let status = match ended.how {
+            How::Code(code) => Status::Code(code),
+            How::Signal(signal) => Status::Signal(signal),
+        };
+        self.exited(i, status, now_ms);
+        true
+    }
+
+    fn exited(&mut self, i: usize, status: Status, now_ms: u64) {
+        if let Some(row) = self.units.get_mut(i) {
+            row.pidfd = None;
+        }
+        logs::flush(self, i);
+        self.event(i, Event::Exited(status), now_ms);
+    }
+
+    fn start_failed(&mut self, i: usize, reason: Reason, now_ms: u64) {
+        self.end_starter(i);
+        if let Some(row) = self.units.get_mut(i) {
+            row.reason = Some(reason);
+        }
+        self.event(i, Event::StartFailed, now_ms);
+    }
+
+    /// Takes the report of the starter of container `i`, if there is one.
+    pub fn report(&mut self, i: usize, now_ms: u64) {
+        let starter = self.units.get(i).and_then(|row| row.starter.as_ref());
+        let Some(report) = starter.and_then(|starter| Report::receive(starter.report.as_fd())) else {
+            return;
+        };
+        let (pid, netns) = match report {
+            Report::Failed(reason) => return self.start_failed(i, reason, now_ms),
+            Report::Started { pid, netns } => (pid, netns),
+        };
+        self.end_starter(i);
+        let Some(row) = self.units.get_mut(i) else { return };
+        if let Some(pod) = self.pods.get_mut(row.pod) {
+            pod.netns = netns;
+        }
+        row.reason = None;
+        row.pidfd = pidfd_open(Pid::from_raw(pid)).ok().filter(|fd| wait::is_child(fd.as_fd()));
+        let alive = row.pidfd.is_some();
+        self.event(i, Event::Started { pid }, now_ms);
+        if !alive {
+            // Reaped before the report was read; its end is among the strangers' unless they were too many.
+            let ended = self.strangers.iter().find(|ended| ended.pid == pid).copied();
+            if !ended.is_some_and(|ended| self.unit_ended(ended, now_ms)) {
+                self.exited(i, Status::Unknown, now_ms);
+            }
+        }
+    }
+
+    /// The starter's part is over, whether it has been reaped yet or not.
+    fn end_starter(&mut self, i: usize) {
+        if let Some(starter) = self.units.get_mut(i).and_then(|row| row.starter.take()) {
+            self.poll.remove(starter.report.as_fd());
+        }
+        if self.units.iter().all(|row| row.starter.is_none()) {
+            self.strangers.clear(); // nobody is left to whom they could belong
+        }
+    }
+
+    /// Starts watching the starter of container `i`.
+    pub fn watch_starter(&mut self, i: usize, starter: Starter) -> Result<(), Errno> {
+        self.poll.add(starter.report.as_fd(), Token::Report(i))?;
+        if let Some(row) = self.units.get_mut(i) {
+            row.starter = Some(starter);
+        }
+        Ok(())
+    }
+
+    /// Time has passed: whatever is due is done.
+    pub fn tick(&mut self, now_ms: u64) {
+        for i in 0..self.units.len() {
+            if self.units.get(i).is_some_and(|row| row.unit.deadline_ms() <= now_ms) {
+                self.event(i, Event::Tick, now_ms);
+            }
+        }
+    }
+
+    /// Does once, when every container has been tried, what would have been in their way.
+    pub fn settle(&mut self) {
+        if !self.settled && self.units.iter().all(|row| row.starter.is_none()) {
+            self.settled = true;
+            let writer = self.logs.pid();
+            let _ = child::fork(c"mote-settle", || early::settle(writer)); // then it stays in the root cgroup
+        }
+    }
+
+    /// When something is due next; [`NEVER`] when nothing is.
+    pub fn deadline_ms(&self) -> u64 {
+        let units = self.units.iter().map(|row| row.unit.deadline_ms()).min().unwrap_or(NEVER);
+        units.min(self.logs.deadline_ms()).min(self.control.deadline_ms()).min(self.power.deadline_ms())
+    }
+}

@@ -33,7 +33,7 @@ endif
 #   debug  with debug assertions and panic messages, for the tests
 # Cargo always runs, as only it knows what changed; the copy, on which images depend, is renewed when it differs.
 
-small_cargo := --release -Zbuild-std=std,panic_abort -Zbuild-std-features=optimize_for_size
+small_cargo := --release -Zbuild-std=std,panic_abort -Zbuild-std-features=optimize_for_size$(BUILD_STD_FEATURES)
 small_rustflags := -Zunstable-options -Cpanic=immediate-abort
 plain_cargo := --release $(PLAIN_CARGO_FLAGS)
 debug_cargo := $(PLAIN_CARGO_FLAGS)
@@ -43,8 +43,7 @@ define build
 	@echo "  BUILD   $@"
 	@mkdir -p $(@D)
 	@RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=target/build/$1 RUSTFLAGS="$($1_rustflags) $(RUSTFLAGS_$2)" \
-		$(CARGO) build --quiet --locked --bin mote --target $2-unknown-linux-musl \
-		$($1_cargo)$(if $(findstring build-std-f,$($1_cargo)),$(BUILD_STD_FEATURES_$2))
+		$(CARGO) build --quiet --locked --bin mote --target $2-unknown-linux-musl $($1_cargo)
 	@if readelf -lWd target/build/$1/$2-unknown-linux-musl/$3/mote | grep -E 'INTERP|NEEDED'; then \
 		echo "$@ is not static" >&2; exit 1; fi
 	@cmp -s target/build/$1/$2-unknown-linux-musl/$3/mote $@ || cp target/build/$1/$2-unknown-linux-musl/$3/mote $@

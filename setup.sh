@@ -86,7 +86,9 @@ use_rustup() {
 
 # Debian 12's own toolchain. It has no library for the musl targets: every build makes it from source, so the plain
 # build asks for build-std too. The C runtime comes from musl-tools, and for the other architecture from an unpacked
-# musl-dev. Rust links libunwind by name although nothing of it is used with panic=abort: an empty archive will do.
+# musl-dev, which lacks what Rust's own brings: compiler-builtins-mem. Rust links libunwind by name; with panic=abort
+# a release build uses nothing of it, and a debug build what prints a backtrace, which ends at once here
+# (_URC_END_OF_STACK is 5).
 use_debian() {
     [ "$(dpkg --print-architecture 2>/dev/null)" = amd64 ] || {
         say "please install rustup (https://rustup.rs) with Rust $CHANNEL" >&2
@@ -100,8 +102,13 @@ use_debian() {
     need python3 python3
     install_missing
     lib=$PWD/target/debian-musl
-    mkdir -p "$lib"
-    [ -e "$lib/libunwind.a" ] || ar cr "$lib/libunwind.a"
+    mkdir -p "$lib/x86_64"
+    [ -e "$lib/libunwind.a" ] || {
+        echo 'int _Unwind_Backtrace(void) { return 5; } long _Unwind_GetIP(void) { return 0; }' |
+            gcc -c -x c - -o "$lib/x86_64/unwind.o"
+        ar cr "$lib/x86_64/libunwind.a" "$lib/x86_64/unwind.o"
+        ar cr "$lib/libunwind.a"
+    }
     if [ ! -e "$lib/aarch64" ]; then
         say 'unpacking musl-dev for arm64 to target/debian-musl'
         dpkg -x "$(tools/debian.py arm64 musl-dev)" "$lib/unpacked"
@@ -113,9 +120,9 @@ export CARGO := /usr/bin/cargo
 export RUSTC := /usr/bin/rustc
 export CARGO_TARGET_X86_64_UNKNOWN_LINUX_MUSL_LINKER := musl-gcc
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_LINKER := ld.lld
-PLAIN_CARGO_FLAGS := -Zbuild-std=std,panic_abort
-BUILD_STD_FEATURES_aarch64 := ,compiler-builtins-mem
-RUSTFLAGS_x86_64 := -Clink-self-contained=no -Crelocation-model=static -L$lib
+PLAIN_CARGO_FLAGS := -Zbuild-std=std,panic_abort -Zbuild-std-features=compiler-builtins-mem
+BUILD_STD_FEATURES := ,compiler-builtins-mem
+RUSTFLAGS_x86_64 := -Clink-self-contained=no -Crelocation-model=static -L$lib/x86_64
 RUSTFLAGS_aarch64 := -Clink-self-contained=no -Clinker-flavor=ld.lld -L$lib -L$arm -Clink-args=$arm/crt1.o -Clink-args=$arm/crti.o -Clink-args=$arm/crtn.o
 EOF
 }

@@ -28,13 +28,13 @@ endif
 
 # ---- binaries -----------------------------------------------------------------------------------------------------
 # Three flavours, each with a cargo directory of its own so that they do not evict each other:
-#   small  ships; std built for size, a panic aborts without a message
+#   small  ships; std built for size, a panic aborts without a message, so nothing unwinds or needs source locations
 #   plain  the ordinary release profile, for who has no nightly features; tested as the small one is
 #   debug  with debug assertions and panic messages, for the tests
 # Cargo always runs, as only it knows what changed; the copy, on which images depend, is renewed when it differs.
 
 small_cargo := --release -Zbuild-std=std,panic_abort -Zbuild-std-features=optimize_for_size$(BUILD_STD_FEATURES)
-small_rustflags := -Zunstable-options -Cpanic=immediate-abort
+small_rustflags := -Zunstable-options -Cpanic=immediate-abort -Cforce-unwind-tables=no -Zlocation-detail=none
 plain_cargo := --release $(PLAIN_CARGO_FLAGS)
 debug_cargo := $(PLAIN_CARGO_FLAGS)
 

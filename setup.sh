@@ -81,7 +81,14 @@ use_rustup() {
             return 1
         }
     fi
-    echo 'export CARGO := cargo' | write_env "rustup's Rust $CHANNEL"
+    # Both targets link with lld here: relative relocations packed as bits instead of 24 bytes each, and functions with
+    # the same code only once. Rust promises no function an address of its own.
+    write_env "rustup's Rust $CHANNEL" <<'EOF'
+export CARGO := cargo
+LLD_FLAGS := -Clink-arg=--pack-dyn-relocs=relr -Clink-arg=--icf=all
+RUSTFLAGS_x86_64 := $(LLD_FLAGS)
+RUSTFLAGS_aarch64 := $(LLD_FLAGS)
+EOF
 }
 
 # Debian 12's own toolchain. It has no library for the musl targets: every build makes it from source, so the plain

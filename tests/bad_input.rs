@@ -167,8 +167,13 @@ fn places(value: &Value, path: &str, pointer: &str, all: &mut Vec<(String, Strin
     match value {
         Value::Object(map) => {
             for (key, inner) in map {
-                let dot = if path.is_empty() { "" } else { "." };
-                places(inner, &format!("{path}{dot}{key}"), &format!("{pointer}/{key}"), all);
+                let inner_path = match path {
+                    "" => key.to_owned(),
+                    // Maps with keys of their own.
+                    "annotations" | "linux.sysctl" => format!("{path}[\"{key}\"]"),
+                    _ => format!("{path}.{key}"),
+                };
+                places(inner, &inner_path, &format!("{pointer}/{key}"), all);
             }
         }
         Value::Array(list) => {

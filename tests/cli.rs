@@ -47,8 +47,12 @@ fn spec_writes_what_runc_writes() {
         fs::create_dir(&dir).unwrap();
         t.command(program).arg("spec").cwd(&dir).run().ok();
         let mut config: Value = serde_json::from_slice(&fs::read(dir.join("config.json")).unwrap()).unwrap();
+        // What changed between runc 1.1, which Debian has, and 1.5.
         config["ociVersion"] = Value::Null;
         config["hostname"] = Value::Null;
+        config["process"]["capabilities"].as_object_mut().unwrap().remove("ambient");
+        common::without_namespace(&mut config, "cgroup");
+        config["linux"]["maskedPaths"].as_array_mut().unwrap().sort_by_key(ToString::to_string);
         written.push(config);
     }
     assert_eq!(written[0], written[1]);
@@ -135,7 +139,7 @@ fn wrong_command_lines_are_refused() {
         (&["run", "--bundle"], "bundle"),
         (&["--root"], "root"),
         (&["run", "--detach=maybe", "-b", bundle, "x"], "detach"),
-        (&["--log-format", "xml", "list"], "xml"),
+        (&["--log-format", "xml", "list"], "--log-format"),
         (&["--log", "/nonexistent/dir/log", "list"], "/nonexistent/dir/log"),
     ];
     for (args, word) in cases {

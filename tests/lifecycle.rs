@@ -339,7 +339,7 @@ fn list_shows_every_container() {
 fn list_refuses_an_unknown_format() {
     let t = Test::new();
     t.create(&t.bundle("b", &spec(&["true"])));
-    t.mote(["list", "--format", "xml"]).run().fails_and_mote_says(&["xml"]);
+    t.mote(["list", "--format", "xml"]).run().fails_and_mote_says(&["--format"]);
 }
 
 #[test]

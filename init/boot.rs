@@ -18,7 +18,7 @@ use crate::manifest::{self, Pod};
 use crate::settings::Settings;
 use crate::steps::Steps;
 use crate::supervise::{Event, Unit};
-use crate::world::{FILE_BYTES, PodRow, UnitRow, WORLD, World};
+use crate::world::{FILE_BYTES, PodRow, TABLES, UnitRow, World};
 use crate::{child, client, clock, control, early, kmsg};
 use mote::board::{MAX_CONTAINERS, MAX_PODS};
 
@@ -43,8 +43,9 @@ pub fn run() -> ! {
     steps.done("settings");
 
     // Nobody else is there to hold the lock, or to have broken it.
-    let mut guard = WORLD.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let world = &mut *guard;
+    let mut tables = TABLES.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let (pods, units) = &mut *tables;
+    let world = &mut World::new(pods, units);
     let mut sources = loop {
         match world.poll.open().and_then(|()| Sources::open(world)) {
             Ok(sources) => break sources,

@@ -78,13 +78,23 @@ pub struct Starter {
     pub report: OwnedFd,
 }
 
+/// All pods, the failed ones included.
+pub type Pods = heapless::Vec<PodRow, MAX_PODS>;
+
+/// All containers.
+pub type Units = heapless::Vec<UnitRow, MAX_CONTAINERS>;
+
+/// The two large tables. Locked once, by PID 1, for good; a mutex only because a static needs one. Empty they are all
+/// zeros, so they take no room in the file.
+pub static TABLES: Mutex<(Pods, Units)> = Mutex::new((heapless::Vec::new(), heapless::Vec::new()));
+
 /// The tables and what works on them.
 #[derive(Debug)]
-pub struct World {
+pub struct World<'t> {
     /// All pods, the failed ones included.
-    pub pods: heapless::Vec<PodRow, MAX_PODS>,
+    pub pods: &'t mut Pods,
     /// All containers.
-    pub units: heapless::Vec<UnitRow, MAX_CONTAINERS>,
+    pub units: &'t mut Units,
     /// What PID 1 waits for.
     pub poll: Poll,
     /// The log writer.
@@ -99,14 +109,12 @@ pub struct World {
     settled: bool,
 }
 
-/// The one world. Locked once, by PID 1, for good; a mutex only because a static needs one.
-pub static WORLD: Mutex<World> = Mutex::new(World::new());
-
-impl World {
-    const fn new() -> Self {
+impl<'t> World<'t> {
+    /// A world with nothing under way.
+    pub fn new(pods: &'t mut Pods, units: &'t mut Units) -> Self {
         Self {
-            pods: heapless::Vec::new(),
-            units: heapless::Vec::new(),
+            pods,
+            units,
             poll: Poll::new(),
             logs: Logs::new(),
             control: Control::new(),

@@ -5,7 +5,7 @@
 
 use std::convert::Infallible;
 use std::ffi::CStr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
@@ -13,6 +13,7 @@ use nix::fcntl::{OFlag, open, openat};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
+use nix::sys::socket::{self as inet, AddressFamily, SockFlag, SockType};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, setsid, write};
 
@@ -21,9 +22,9 @@ use crate::process;
 use crate::rootfs::{self, walk};
 use crate::stage::{At, Failure, Stage};
 use crate::sys::process::{
-    close_range_cloexec, exit_now, join_new_session_keyring, set_cloexec, setdomainname,
+    close_range, close_range_cloexec, exit_now, join_new_session_keyring, set_cloexec, setdomainname,
 };
-use crate::sys::{alloc, clone, exec, socket, terminal};
+use crate::sys::{alloc, clone, exec, net, socket, terminal};
 
 /// What the child brings along from its parent, all of it closed by `execve`.
 #[derive(Debug)]
@@ -73,6 +74,9 @@ fn steps(plan: &Plan<'_>, gear: &Gear<'_>) -> Result<Infallible, Failure> {
             clone::setns(namespace.as_fd(), join.kind).at(Stage::Join, i)?;
         }
     }
+    if plan.new_namespaces.contains(CloneFlags::CLONE_NEWNET) {
+        loopback_up().at(Stage::Loopback, 0)?;
+    }
     // Not by clone: there it would be rooted in the caller's cgroup, which CLONE_INTO_CGROUP leaves too late.
     if plan.new_namespaces.contains(CloneFlags::CLONE_NEWCGROUP) {
         unshare(CloneFlags::CLONE_NEWCGROUP).at(Stage::CgroupNamespace, 0)?;
@@ -90,6 +94,7 @@ fn steps(plan: &Plan<'_>, gear: &Gear<'_>) -> Result<Infallible, Failure> {
     let process = &plan.process;
     process::limit(process)?;
     stdio(gear, terminal.as_ref()).at(Stage::Stdio, 0)?;
+    drop(terminal);
     process::become_user(process)?;
     umask(Mode::from_bits_truncate(process.umask));
     let mut buffer = [0; 4096];
@@ -100,8 +105,17 @@ fn steps(plan: &Plan<'_>, gear: &Gear<'_>) -> Result<Infallible, Failure> {
             write(gear.report, &Failure::READY).at(Stage::Exec, 0)?;
             execute(process, program)
         }
-        Some(start) => wait_and_execute(process, program, gear.report, start),
+        Some(start) => {
+            close_all_but(3 + gear.preserved, gear.report, start).at(Stage::Stdio, 0)?;
+            wait_and_execute(process, program, gear.report, start)
+        }
     }
+}
+
+/// Programs expect 127.0.0.1; a new network namespace has the interface, down.
+fn loopback_up() -> nix::Result<()> {
+    let socket = inet::socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
+    net::interface_up(socket.as_fd(), c"lo")
 }
 
 /// What is written through the host's /proc, while it is still there: the container's own may be anything.
@@ -205,6 +219,25 @@ fn close_on_exec(first: u32) -> nix::Result<()> {
         }
         result => result,
     }
+}
+
+/// Closes what a container that may wait for long must not hold open: the caller may be waiting for the end of one of
+/// its own pipes, and the host's directories have no business here.
+fn close_all_but(first: u32, report: BorrowedFd<'_>, start: BorrowedFd<'_>) -> nix::Result<()> {
+    let number = |fd: BorrowedFd<'_>| fd.as_raw_fd().cast_unsigned();
+    let (low, high) = (number(report).min(number(start)), number(report).max(number(start)));
+    for (from, to) in
+        [(first, low.saturating_sub(1)), (low + 1, high.saturating_sub(1)), (high + 1, u32::MAX)]
+    {
+        if from.max(first) <= to {
+            match close_range(from.max(first), to) {
+                // Before Linux 5.9: they close with execve.
+                Ok(()) | Err(Errno::ENOSYS) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Tells the parent that all is ready, waits for `start`, and tells it what becomes of the program.

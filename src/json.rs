@@ -5,7 +5,7 @@
 //! that is decoded where it is used, and each [`object!`](crate::object) notes the fields on the way out of a
 //! failure, which gives the path.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt::{self, Write as _};
 use std::marker::PhantomData;
 use std::ops::Deref;
@@ -190,9 +190,14 @@ impl<'de, T: Value<'de>> Deserialize<'de> for List<T> {
             }
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<List<T>, A::Error> {
                 let mut list = Vec::new();
-                while let Some(element) =
-                    seq.next_element().inspect_err(|_| note(Step::Index(list.len()), T::WANT))?
-                {
+                loop {
+                    BEGUN.set(false);
+                    // A number such as 1.5 fails only at the separator, which is before the next element begins.
+                    let next = seq.next_element::<Element<T>>().inspect_err(|_| {
+                        let before = usize::from(!BEGUN.get() && !list.is_empty());
+                        note(Step::Index(list.len() - before), T::WANT);
+                    });
+                    let Some(Element(element)) = next? else { break };
                     if list.len() == MAX_ELEMENTS {
                         note(Step::Index(list.len()), "more than 16384 elements");
                         return Err(serde::de::Error::custom(""));
@@ -207,6 +212,16 @@ impl<'de, T: Value<'de>> Deserialize<'de> for List<T> {
 }
 impl<'de, T: Value<'de>> Value<'de> for List<T> {
     const WANT: &'static str = "expected an array";
+}
+
+/// An element of an array; notes that it was begun.
+struct Element<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Element<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        BEGUN.set(true);
+        T::deserialize(deserializer).inspect_err(|_| BEGUN.set(true)).map(Self)
+    }
 }
 
 /// An object with free keys, in the document's order.
@@ -338,6 +353,9 @@ pub fn note_last(last: Option<(&'static str, &'static str)>) {
 }
 
 thread_local! {
+    /// Whether the failure that is unwinding came out of an element, and not out of what separates two.
+    static BEGUN: Cell<bool> = const { Cell::new(false) };
+
     /// Where the failure that is unwinding came from, innermost step first.
     static TRAIL: RefCell<Trail> = const { RefCell::new(Trail { steps: Vec::new(), want: "" }) };
 }
@@ -653,7 +671,7 @@ mod tests {
         pub struct Inner { n: u32 = "n", b: bool = "b" }
         /// An outer object.
         pub struct Outer<'a> {
-            name: Str<'a> = "name", inner: Inner = "inner", list: List<Inner> = "list", map: Pairs<'a, u8> = "map",
+            name: Str<'a> = "name", inner: Inner = "inner", list: List<Inner> = "list", map: Pairs<'a, u8> = "map", gids: List<u32> = "gids",
         }
     }
 
@@ -681,6 +699,8 @@ mod tests {
             (r#"{"inner":{"n":1e3}}"#, "inner.n"),
             (r#"{"inner":{"n":4294967296}}"#, "inner.n"),
             (r#"{"list":[{},{"n":[]}]}"#, "list[1].n"),
+            (r#"{"gids":[1.5,2]}"#, "gids[0]"),
+            (r#"{"gids":[1,"x"]}"#, "gids[1]"),
         ] {
             assert_eq!(flaw(text), (path.to_owned(), number.clone()), "{text}");
         }

@@ -6,6 +6,7 @@ use nix::errno::Errno;
 
 use crate::error::Error;
 use crate::plan::Plan;
+use crate::tables;
 
 /// A group of calls of the child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub enum Stage {
     Cgroup,
     /// Joining a namespace.
     Join,
+    /// Bringing up the loopback interface of a new network namespace.
+    Loopback,
     /// Making a cgroup namespace.
     CgroupNamespace,
     /// `process.oomScoreAdj`
@@ -89,6 +92,7 @@ const STAGES: &[Stage] = {
         Session,
         Cgroup,
         Join,
+        Loopback,
         CgroupNamespace,
         OomScore,
         Sysctl,
@@ -165,8 +169,13 @@ impl Failure {
             Stage::Ready | Stage::Session => write!(what, "leave the caller's session"),
             Stage::Cgroup => write!(what, "enter the cgroup \"{}\"", text(Some(plan.cgroup))),
             Stage::Join => {
-                write!(what, "linux.namespaces: join \"{}\"", text(plan.join.get(item).map(|j| j.path)))
+                let join = plan.join.get(item);
+                let named =
+                    tables::NAMESPACES.iter().find(|(_, kind)| join.is_some_and(|join| join.kind == *kind));
+                let kind = named.map_or("", |(name, _)| *name);
+                write!(what, "linux.namespaces: join \"{}\" as {kind} namespace", text(join.map(|j| j.path)))
             }
+            Stage::Loopback => write!(what, "linux.namespaces: bring up lo in the new network namespace"),
             Stage::CgroupNamespace => write!(what, "linux.namespaces: make a cgroup namespace"),
             Stage::OomScore => write!(what, "process.oomScoreAdj"),
             Stage::Sysctl => {

@@ -37,7 +37,14 @@ pub const PID_FILE: Opt = Opt {
     about: "write the first process's pid to FILE",
 };
 
-const OPTIONS: &[Opt] = &[BUNDLE, CONSOLE_SOCKET, PID_FILE];
+pub const PRESERVE_FDS: Opt = Opt {
+    name: "preserve-fds",
+    short: None,
+    kind: Kind::Value("N"),
+    about: "leave N descriptors after standard error open in the program",
+};
+
+const OPTIONS: &[Opt] = &[BUNDLE, CONSOLE_SOCKET, PID_FILE, PRESERVE_FDS];
 
 fn run(context: &Context<'_>) -> Result<i32> {
     create(context, &context.id()?, true)?;
@@ -48,12 +55,20 @@ fn run(context: &Context<'_>) -> Result<i32> {
 pub fn create(context: &Context<'_>, id: &Id, wait: bool) -> Result<()> {
     let console = context.options.path("console-socket").map(connect).transpose()?;
     let terminal = console.as_ref().map_or(Terminal::Refused, |socket| Terminal::Console(socket.as_fd()));
-    container::create(&Request { terminal, wait, ..request(context, id) }).map(drop)
+    container::create(&Request { terminal, wait, ..request(context, id)? }).map(drop)
 }
 
 /// The request that the options make; no terminal, and nobody waits.
-pub fn request<'a>(context: &'a Context<'_>, id: &'a Id) -> Request<'a> {
-    Request {
+pub fn request<'a>(context: &'a Context<'_>, id: &'a Id) -> Result<Request<'a>> {
+    // What mote opens itself closes with execve whatever its number, so nothing of it can be among them.
+    let preserved = match context.options.text("preserve-fds") {
+        None => 0,
+        Some(count) => match count.parse() {
+            Ok(count @ 0..=1024) => count,
+            _ => return Err(context.wrong("preserve-fds", "expected a number from 0 to 1024")),
+        },
+    };
+    Ok(Request {
         root: &context.root,
         id,
         bundle: context.options.path("bundle").unwrap_or(std::path::Path::new(".")),
@@ -63,8 +78,8 @@ pub fn request<'a>(context: &'a Context<'_>, id: &'a Id) -> Request<'a> {
         pid_file: context.options.path("pid-file"),
         wait: false,
         sibling: false,
-        preserved: 0,
-    }
+        preserved,
+    })
 }
 
 /// Connects to the engine's console socket.

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use crate::error::{During, Error, Result};
-use crate::json::Writer;
+use crate::json::{Writer, escape};
 use crate::time::now_rfc3339;
 
 /// The log of one command.
@@ -63,7 +63,9 @@ impl Log {
             json.string("time", &time);
             json.end()
         } else {
-            format!("time=\"{time}\" level={level} msg={message:?}")
+            let mut quoted = String::new();
+            let _ = escape(&mut quoted, message); // to a String
+            format!("time=\"{time}\" level={level} msg=\"{quoted}\"")
         };
         let _ = file.write_all(format!("{line}\n").as_bytes()); // a full disk must not hide the failure itself
     }

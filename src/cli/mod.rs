@@ -66,6 +66,7 @@ const GLOBAL: &[Opt] = &[
     },
     Opt { name: "log", short: None, kind: Kind::Value("FILE"), about: "append errors to FILE as well" },
     Opt { name: "log-format", short: None, kind: Kind::Value("FORMAT"), about: "text or json (text)" },
+    Opt { name: "rootless", short: None, kind: Kind::Value("WHEN"), about: "auto or false; true is refused" },
     Opt { name: "debug", short: None, kind: Kind::Flag, about: "log warnings too" },
     Opt { name: "version", short: Some('v'), kind: Kind::Flag, about: "print the version" },
     Opt { name: "help", short: Some('h'), kind: Kind::Flag, about: "print this help" },
@@ -92,6 +93,10 @@ pub fn main(args: &[OsString]) -> i32 {
         Err(error) => return log::Log::default().failure(&error, 1),
     };
     log.install(globals.has("debug"));
+    if !matches!(globals.text("rootless").as_deref(), None | Some("auto" | "false")) {
+        let error = Error::Usage("--rootless: expected auto or false; mote needs root for now".into());
+        return log.failure(&error, 1);
+    }
     if globals.has("version") {
         print!("{}", help::version());
         return 0;

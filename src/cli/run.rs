@@ -1,6 +1,6 @@
 //! `mote run`: makes a container, starts it and, without `--detach`, waits for its end and removes it.
 
-use super::create::{self, BUNDLE, CONSOLE_SOCKET, PID_FILE};
+use super::create::{self, BUNDLE, CONSOLE_SOCKET, PID_FILE, PRESERVE_FDS};
 use super::options::{Kind, Opt};
 use super::{Command, Context};
 use crate::error::Result;
@@ -26,6 +26,7 @@ const OPTIONS: &[Opt] = &[
         about: "leave the container's state when it has ended",
     },
     PID_FILE,
+    PRESERVE_FDS,
 ];
 
 fn execute(context: &Context<'_>) -> Result<i32> {
@@ -39,5 +40,5 @@ fn execute(context: &Context<'_>) -> Result<i32> {
             context.wrong("console-socket", "needs --detach; in the foreground the terminal is the caller's")
         );
     }
-    run::run(&create::request(context, &id), context.options.has("keep"))
+    run::run(&create::request(context, &id)?, context.options.has("keep"))
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use nix::mount::MsFlags;
 use nix::sched::CloneFlags;
 
-use super::{Checked, Effect, Spec, Strings, in_container, on_host, refused, wrong};
+use super::{Checked, Effect, Refused, Spec, Strings, in_container, on_host, refused, wrong};
 use crate::cgroup::{self, Cgroups};
 use crate::spec;
 use crate::sys::mount::attr;
@@ -131,6 +131,9 @@ fn one<'a>(
             None if *option == "tmpcopyup" || *option == "idmap" || *option == "ridmap" => {
                 let why = "this version of mote cannot do it yet, and does not run without it";
                 return Err((format!("mounts[{index}].options[{n}]"), format!("\"{option}\": {why}")));
+            }
+            None if option.chars().any(|c| c == '\0') => {
+                return Err((format!("mounts[{index}].options[{n}]"), Refused::Nul.why().to_owned()));
             }
             None => {
                 data.push_str(if data.is_empty() { "" } else { "," });

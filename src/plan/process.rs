@@ -73,7 +73,7 @@ pub fn plan<'a>(
     };
     let Some(program) = args.iter().next() else { return Err(missing("process.args")) };
     if program.is_empty() {
-        return wrong("process.args[0]", "the program's name is empty");
+        return wrong("process.args[0]", "the program's name is empty: executable file not found in $PATH");
     }
     let env = environment(process, overrides, strings)?;
     let path = env.iter().find_map(|entry| entry.to_bytes_with_nul().strip_prefix(b"PATH="));

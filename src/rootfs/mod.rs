@@ -41,7 +41,12 @@ pub fn bind_root(path: &CStr) -> nix::Result<OwnedFd> {
 pub fn apply(root: BorrowedFd<'_>, plan: &Mount<'_>) -> nix::Result<()> {
     match plan.kind {
         Kind::New => {
-            let target = resolve_or_make(root, plan.target, Missing::Directory)?;
+            // A symlink on the way would let the image choose where the kernel's own files show.
+            let kernels = plan.fstype == c"proc" || plan.fstype == c"sysfs";
+            let target = match kernels {
+                true => walk::resolve_plain(root, plan.target),
+                false => resolve_or_make(root, plan.target, Missing::Directory),
+            }?;
             fchdir(&target)?;
             let data = (!plan.data.is_empty()).then_some(plan.data);
             mount(Some(plan.source), c".", Some(plan.fstype), plan.flags, data)?;

@@ -22,6 +22,8 @@ pub enum Missing {
     Directory,
     /// Directories, and an empty file at the end.
     File,
+    /// Directories, and no symlink may be on the way.
+    Plain,
 }
 
 /// Opens `path` beneath `root` with `O_PATH`, following symlinks as if `root` were `/`.
@@ -37,6 +39,17 @@ pub fn resolve(root: BorrowedFd<'_>, path: &CStr) -> nix::Result<OwnedFd> {
         }
     }
     walk(root, path, Missing::Fail)
+}
+
+/// As [`resolve_or_make`] for a directory whose path has no symlink in it.
+/// Errors: `ELOOP` when it has one.
+pub fn resolve_plain(root: BorrowedFd<'_>, path: &CStr) -> nix::Result<OwnedFd> {
+    let plain = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_SYMLINKS;
+    let how = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC);
+    match openat2(root, path, how.resolve(plain)) {
+        Err(Errno::ENOENT | Errno::ENOSYS) => walk(root, path, Missing::Plain),
+        result => result,
+    }
 }
 
 /// As [`resolve`], making what is missing.
@@ -71,13 +84,15 @@ fn walk(root: BorrowedFd<'_>, path: &CStr, missing: Missing) -> nix::Result<Owne
             }
             name => {
                 let next = match (open(here.as_fd(), name), missing) {
-                    (Err(Errno::ENOENT), Missing::Directory) => make(here.as_fd(), name, false)?,
+                    (Err(Errno::ENOENT), Missing::Directory | Missing::Plain) => {
+                        make(here.as_fd(), name, false)?
+                    }
                     (Err(Errno::ENOENT), Missing::File) => make(here.as_fd(), name, last)?,
                     (result, _) => result?,
                 };
                 if SFlag::from_bits_truncate(fstat(&next)?.st_mode) & SFlag::S_IFMT == SFlag::S_IFLNK {
                     links += 1;
-                    if links > LINKS_MAX {
+                    if links > LINKS_MAX || missing == Missing::Plain {
                         return Err(Errno::ELOOP);
                     }
                     let mut buffer = [0; PATH_MAX];

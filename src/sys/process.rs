@@ -33,6 +33,13 @@ pub fn close_range_cloexec(first: u32) -> Result<(), Errno> {
     checked(unsafe { syscall!(Sysno::close_range, first, u32::MAX, CLOSE_RANGE_CLOEXEC) }).map(drop)
 }
 
+/// `close_range(2)`: closes every descriptor from `first` to `last`. Linux 5.9. For the child alone, which hands none of
+/// the descriptors of its parent's memory to anybody any more and never drops them.
+pub fn close_range(first: u32, last: u32) -> Result<(), Errno> {
+    // SAFETY: closes descriptors whose owners, in the copied frames of the parent, are never used or dropped.
+    checked(unsafe { syscall!(Sysno::close_range, first, last, 0) }).map(drop)
+}
+
 /// `fcntl(F_SETFD, FD_CLOEXEC)` on a number that may be no descriptor.
 /// Errors: `EBADF` when it is none.
 pub fn set_cloexec(fd: RawFd) -> Result<(), Errno> {

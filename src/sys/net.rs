@@ -4,6 +4,9 @@ use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use nix::errno::Errno;
+use syscalls::{Sysno, syscall};
+
+use super::checked;
 
 /// `SIOCSIFFLAGS`: sets `IFF_UP` of the interface `name` in the network namespace that `socket` was made in.
 /// Errors: `ENODEV` when there is no such interface, `ENAMETOOLONG`.
@@ -16,15 +19,15 @@ pub fn interface_up(socket: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
         return Err(Errno::ENAMETOOLONG);
     }
     for (to, &from) in request.ifr_name.iter_mut().zip(bytes) {
-        *to = from.cast_signed() as libc::c_char;
+        *to = libc::c_char::from_ne_bytes([from]);
     }
     // SAFETY: the kernel reads the name from, and writes the flags to, a whole ifreq that outlives the call.
-    Errno::result(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFFLAGS as _, &raw mut request) })?;
+    checked(unsafe { syscall!(Sysno::ioctl, socket.as_raw_fd(), libc::SIOCGIFFLAGS, &raw mut request) })?;
     // SAFETY: SIOCGIFFLAGS has filled in this member of the union.
     let flags = unsafe { request.ifr_ifru.ifru_flags };
     request.ifr_ifru.ifru_flags = flags | IFF_UP;
     // SAFETY: as above.
-    Errno::result(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw mut request) })
+    checked(unsafe { syscall!(Sysno::ioctl, socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw mut request) })
         .map(drop)
 }
 

@@ -15,6 +15,12 @@ struct Control {
     padding: i32,
 }
 
+/// `CMSG_LEN` and `CMSG_SPACE` of one descriptor. The fields they go into are wider on glibc than on musl.
+const FD_LEN: u32 = 20;
+const CONTROL_LEN: u32 = 24;
+const _: () = assert!(size_of::<libc::cmsghdr>() + size_of::<i32>() == FD_LEN as usize);
+const _: () = assert!(size_of::<Control>() == CONTROL_LEN as usize);
+
 /// `accept4(2)`: the next connection to a listening socket. Waits for one.
 pub fn accept(listener: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     // SAFETY: no address is asked for; on success the result is a new descriptor that nobody else owns.
@@ -35,8 +41,7 @@ pub fn send_fd(socket: BorrowedFd<'_>, message: &[u8], fd: BorrowedFd<'_>) -> Re
     // SAFETY: all-zero bytes are valid for these plain C structs, which have padding on musl.
     let (mut control, mut header): (Control, libc::msghdr) =
         unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
-    let len = size_of::<libc::cmsghdr>() + size_of::<i32>();
-    control.header.cmsg_len = len as _;
+    control.header.cmsg_len = FD_LEN as _;
     control.header.cmsg_level = libc::SOL_SOCKET;
     control.header.cmsg_type = libc::SCM_RIGHTS;
     control.fd = fd.as_raw_fd();
@@ -44,7 +49,7 @@ pub fn send_fd(socket: BorrowedFd<'_>, message: &[u8], fd: BorrowedFd<'_>) -> Re
     header.msg_iov = &raw mut part;
     header.msg_iovlen = 1;
     header.msg_control = (&raw mut control).cast();
-    header.msg_controllen = size_of::<Control>() as _;
+    header.msg_controllen = CONTROL_LEN as _;
     // SAFETY: header, part, control and message outlive the call; the kernel only reads them.
     checked(unsafe { syscall!(Sysno::sendmsg, socket.as_raw_fd(), &raw const header, libc::MSG_NOSIGNAL) })
         .map(drop)
@@ -61,15 +66,13 @@ pub fn receive_fd(socket: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     header.msg_iov = &raw mut part;
     header.msg_iovlen = 1;
     header.msg_control = (&raw mut control).cast();
-    header.msg_controllen = size_of::<Control>() as _;
+    header.msg_controllen = CONTROL_LEN as _;
     // SAFETY: header, part, control and bytes outlive the call, with the lengths given.
     checked(unsafe {
         syscall!(Sysno::recvmsg, socket.as_raw_fd(), &raw mut header, libc::MSG_CMSG_CLOEXEC)
     })?;
-    let whole = size_of::<libc::cmsghdr>() + size_of::<i32>();
-    let is_fd = header.msg_controllen as usize >= whole
-        && (control.header.cmsg_level, control.header.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS);
-    if !is_fd || control.fd < 0 {
+    // Without a descriptor the kernel leaves the header as it was: zeros, which are neither this level nor this type.
+    if (control.header.cmsg_level, control.header.cmsg_type) != (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
         return Err(Errno::EPROTO);
     }
     // SAFETY: the kernel has put a new descriptor, owned by nobody else, into the control message.

@@ -117,7 +117,8 @@ fn run_exits_with_137_when_the_container_is_killed_from_outside() {
         assert!(Instant::now() < end, "never running");
     }
     t.mote(["kill", &id, "KILL"]).run().ok();
-    assert_eq!(run.wait().code(), 137);
+    let out = run.wait();
+    assert_eq!(out.code(), 137, "{out}");
     t.assert_gone(&id);
 }
 

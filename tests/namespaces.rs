@@ -117,6 +117,38 @@ fn all_namespaces_but_mount_are_joined_at_once() {
 }
 
 #[test]
+fn a_mount_namespace_is_joined_by_path_and_becomes_the_container_s() {
+    let t = Test::new();
+    let mut config = spec(&["readlink", "/proc/self/ns/mnt"]);
+    without_namespace(&mut config, "mount");
+    let bundle = t.bundle("b", &config);
+    // A process with a mount namespace of its own, given up to the container as runc does.
+    let holder = "unshare -m --propagation private sleep 1000 & holder=$!
+        until [ \"$(readlink /proc/$holder/ns/mnt)\" != \"$(readlink /proc/self/ns/mnt)\" ]; do sleep 0.01; done
+        sed -i \"s|HOLDER|$holder|\" $1; shift; readlink /proc/$holder/ns/mnt; \"$@\"; code=$?; kill $holder; exit $code";
+    add(&mut config, json!({"type": "mount", "path": "/proc/HOLDER/ns/mnt"}));
+    common::write_config(&bundle, &config);
+    let config = bundle.join("config.json");
+    let run = t.run_bundle(&bundle).under(["bash", "-c", holder, "bash", config.to_str().unwrap()]);
+    let out = run.under(["unshare", "-m", "--propagation", "private"]).run();
+    let links: Vec<&str> = out.ok().lines().collect();
+    assert_eq!((links.len(), links[0]), (2, links[1]), "{out}");
+}
+
+#[test]
+fn the_caller_s_own_mount_namespace_is_not_joined() {
+    mote_only!("runc pivots the caller's namespace, be it the host's");
+    let t = Test::new();
+    let mut config = spec(&["true"]);
+    without_namespace(&mut config, "mount");
+    add(&mut config, json!({"type": "mount", "path": "/proc/self/ns/mnt"}));
+    let bundle = t.bundle("b", &config);
+    let out = t.run_bundle(&bundle).under(["unshare", "-m", "--propagation", "private"]).run();
+    out.fails_saying(&["linux.namespaces"]);
+    t.assert_nothing_left();
+}
+
+#[test]
 fn a_pinned_network_namespace_is_joined_and_has_its_interfaces() {
     let t = Test::new();
     let holder = t.detached(&spec(&["sleep", "1000"]));

@@ -8,7 +8,7 @@ HOST := $(shell uname -m)
 
 export BOARD
 .DELETE_ON_ERROR:
-.PHONY: all help plain debug size bundle image demo-images demo run test lint clean setup-qemu FORCE
+.PHONY: all help plain debug size bundle image demo-images demo run test soak bench lint clean setup-qemu FORCE
 
 all: $(ARCHES:%=target/dist/%/mote) target/dist/mote ## The shipping binary of each architecture: target/dist/<arch>/mote
 
@@ -114,6 +114,15 @@ run: target/demo/$(ARCH)/initramfs.cpio ## The same with the console on this ter
 
 test: ## Everything there is to check, and one line that sums it up
 	@tools/test
+
+soak: target/dist/mote ## The tests that count, in full: 1,000 rounds of a life, 10,000 runs, 10,000 mutated configs
+	@./setup.sh test
+	MOTE_SOAK_ROUNDS=1000 MOTE_SOAK_RUNS=10000 MOTE_CASES=10000 MOTE_BIN=target/dist/mote \
+		$(CARGO) test --locked --test soak --test property -- --nocapture
+
+bench: target/dist/mote ## mote, runc, crun and the least possible, measured in one run; draws docs/bench.svg
+	@./setup.sh bench
+	@benches/run
 
 lint: ## rustfmt and clippy for the host and both targets
 	$(CARGO) fmt --check

@@ -34,11 +34,7 @@ pub fn run() -> ! {
     early::leave_initramfs();
     early::mounts();
     early::console();
-    kmsg::open();
     steps.done("mounts");
-    early::protect();
-    early::controllers();
-    steps.done("cgroup");
     let settings = configure();
     steps.done("settings");
 
@@ -46,41 +42,36 @@ pub fn run() -> ! {
     let mut tables = TABLES.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let (pods, units) = &mut *tables;
     let world = &mut World::new(pods, units);
-    let mut sources = loop {
-        match world.poll.open().and_then(|()| Sources::open(world)) {
-            Ok(sources) => break sources,
-            Err(errno) => {
-                error!("epoll, signalfd or timerfd: {}; trying again in a second", words(errno));
-                std::thread::sleep(std::time::Duration::from_secs(1));
-            }
-        }
-    };
-    load(world);
+    persist("epoll", || world.poll.open());
+    let host_network = load(world);
     steps.done("manifests");
+    if host_network {
+        loopback();
+    }
     for i in 0..world.units.len() {
         world.event(i, Event::Begin, clock::now_ms());
     }
     steps.done("starters");
 
-    // The containers are on their way; what follows is done beside them.
-    logs::start(world, clock::now_ms());
-    if let Err(errno) = control::open(world) {
-        error!("{}: {}; no client can connect", control::SOCKET, words(errno));
-    }
-    steps.done("control");
-    steps.tell();
-    info!("{} containers of {} pods", world.units.len(), world.pods.len());
-    if let Some(seconds) = settings.demo
-        && let Err(errno) = child::fork(c"mote-demo", || client::demo::run(&steps, seconds))
-    {
-        error!("demo: {}", words(errno));
-    }
-    drop((settings, steps));
-    alloc::mark();
-    event::run(world, &mut sources)
+    let sources = persist("signalfd, timerfd", || Sources::open(world));
+    event::run(world, sources, |world| {
+        steps.done("containers");
+        finish(world, &settings, &steps, host_network);
+    })
 }
 
-/// The steps before any pod that take little time.
+/// Does what PID 1 cannot go without, as often as it takes.
+fn persist<T>(what: &str, mut work: impl FnMut() -> nix::Result<T>) -> T {
+    loop {
+        match work() {
+            Ok(done) => return done,
+            Err(errno) => error!("{what}: {}; trying again in a second", words(errno)),
+        }
+        std::thread::sleep(std::time::Duration::from_secs(1));
+    }
+}
+
+/// The steps before the first pod.
 fn configure() -> Settings {
     let settings = Settings::read(&mut |complaint| warn!("{complaint}"));
     log::set_max_level(settings.log);
@@ -91,13 +82,6 @@ fn configure() -> Settings {
         if let Err(e) = std::fs::write(Path::new("/proc/sys").join(name), value) {
             error!("sysctl {name}: {e}; it stays as it is");
         }
-    }
-    // Ctrl-alt-del becomes a SIGINT to PID 1 instead of a reboot at once.
-    if let Err(errno) = set_cad_enabled(false) {
-        warn!("ctrl-alt-del: {}; it reboots without shutting down", words(errno));
-    }
-    if let Err(e) = netns::loopback_up() {
-        error!("lo: {e}; programs that connect to 127.0.0.1 will fail");
     }
     let made = std::os::unix::fs::DirBuilderExt::mode(&mut std::fs::DirBuilder::new(), 0o700)
         .recursive(true)
@@ -111,11 +95,54 @@ fn configure() -> Settings {
     settings
 }
 
-/// Fills the tables from the manifests, in the order of their names.
-fn load(world: &mut World) {
+/// The rest of the boot, once every container has been tried: none of it is to take the processor away from them.
+fn finish(world: &mut World<'_>, settings: &Settings, steps: &Steps, loopback_is_up: bool) {
+    logs::start(world, clock::now_ms());
+    if let Err(errno) = control::open(world) {
+        error!("{}: {}; no client can connect", control::SOCKET, words(errno));
+    }
+    // Ctrl-alt-del becomes a SIGINT to PID 1 instead of a reboot at once.
+    if let Err(errno) = set_cad_enabled(false) {
+        warn!("ctrl-alt-del: {}; it reboots without shutting down", words(errno));
+    }
+    early::protect();
+    let writer = world.logs.pid();
+    let settle = child::fork(c"mote-settle", || {
+        if !loopback_is_up {
+            loopback();
+        }
+        early::cgroups(writer);
+        0
+    });
+    if let Err(errno) = settle {
+        error!("fork: {}; lo stays down and PID 1 in the root cgroup", words(errno));
+    }
+    steps.tell();
+    info!("{} containers of {} pods", world.units.len(), world.pods.len());
+    if let Some(seconds) = settings.demo
+        && let Err(errno) = child::fork(c"mote-demo", || client::demo::run(steps, seconds))
+    {
+        error!("demo: {}", words(errno));
+    }
+    alloc::mark();
+}
+
+/// Sets `lo` of the device itself up.
+fn loopback() {
+    if let Err(e) = netns::loopback_up() {
+        error!("lo: {e}; programs that connect to 127.0.0.1 will fail");
+    }
+}
+
+/// Fills the tables from the manifests, in the order of their names. Returns whether a pod is in the device's own network.
+fn load(world: &mut World<'_>) -> bool {
+    let mut host_network = false;
     let mut files: Vec<_> = match std::fs::read_dir(MANIFESTS) {
         Ok(entries) => entries.filter_map(|entry| Some(entry.ok()?.file_name())).collect(),
-        Err(e) => return error!("{MANIFESTS}: {e}; no pod is run"),
+        Err(e) => {
+            error!("{MANIFESTS}: {e}; no pod is run");
+            return false;
+        }
     };
     // A file that is being written has another name until it is whole.
     files.retain(|name| {
@@ -125,7 +152,9 @@ fn load(world: &mut World) {
     files.sort();
     for file in files {
         let shown = file.to_string_lossy();
-        if let Err(why) = load_one(world, &file) {
+        let loaded = load_one(world, &file);
+        host_network |= matches!(loaded, Ok(true));
+        if let Err(why) = loaded {
             error!("pod {shown} is not run: {why}");
             let name = Line::of(format_args!("{}", shown.trim_end_matches(".json")));
             let failed = PodRow {
@@ -140,10 +169,11 @@ fn load(world: &mut World) {
             }
         }
     }
+    host_network
 }
 
-/// Adds one pod, or says why not.
-fn load_one(world: &mut World, file: &std::ffi::OsStr) -> Result<()> {
+/// Adds one pod and returns whether it is in the device's own network, or says why it is not run.
+fn load_one(world: &mut World<'_>, file: &std::ffi::OsStr) -> Result<bool> {
     let pod = manifest::read(&Path::new(MANIFESTS).join(file))?;
     let shown = file.to_string_lossy();
     let refuse = |field: &str, why: String| Err(Error::config(&shown, field, why));
@@ -168,7 +198,9 @@ fn load_one(world: &mut World, file: &std::ffi::OsStr) -> Result<()> {
     if !pod.passed.is_empty() {
         warn!("{shown}: {}: not used by mote, left aside", pod.passed.join(", "));
     }
-    add(world, pod, name).during("pipe", "log")
+    let host_network = pod.host_network;
+    add(world, pod, name).during("pipe", "log")?;
+    Ok(host_network)
 }
 
 /// Adds a pod that fits.

@@ -2,6 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
+use crate::early;
 use mote::sys::clone::{Options, Side, clone, clone3};
 use mote::sys::process::exit_now;
 use nix::errno::Errno;
@@ -25,7 +26,7 @@ pub fn fork(name: &std::ffi::CStr, work: impl FnOnce() -> i32) -> Result<(Pid, O
             let _ = setsid(); // a new process leads no group, so it cannot fail
             let _ = SigSet::empty().thread_set_mask(); // nor can this; PID 1 has handlers for no signal
             let _ = nix::sys::prctl::set_name(name); // for ps(1) only
-            let _ = std::fs::write("/proc/self/oom_score_adj", "0"); // PID 1's is its own; without /proc there is none
+            early::unprotect();
             exit_now(work())
         }
     }

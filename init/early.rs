@@ -7,6 +7,7 @@ use std::ffi::CStr;
 use std::fs::OpenOptions;
 use std::os::fd::{AsRawFd as _, IntoRawFd as _};
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use log::{error, warn};
 use mote::error::words;
@@ -70,7 +71,12 @@ pub fn leave_initramfs() {
 
 /// Mounts what is not mounted yet.
 pub fn mounts() {
+    // Without /proc nobody has mounted anything before, but the kernel its devtmpfs.
+    let fresh = MOUNTS.first().is_some_and(|proc| !proc.is_mounted());
     for m in MOUNTS {
+        if !fresh && m.is_mounted() {
+            continue;
+        }
         if let Err(errno) = m.apply() {
             error!("mount {:?} on {:?}: {}; going on without it", m.kind, m.on, words(errno));
         }
@@ -78,19 +84,23 @@ pub fn mounts() {
 }
 
 impl Mount {
-    fn apply(&self) -> Result<(), Errno> {
+    fn is_mounted(&self) -> bool {
         let device = |path: &CStr| stat(path).map(|stat| stat.st_dev);
-        let mounted = || -> Result<bool, Errno> { Ok(device(self.on)? != device(self.parent)?) };
-        match mounted() {
-            Ok(true) => return Ok(()),
-            Ok(false) => {}
-            Err(_) => {
+        matches!((device(self.on), device(self.parent)), (Ok(on), Ok(parent)) if on != parent)
+    }
+
+    fn apply(&self) -> Result<(), Errno> {
+        let mount = || mount(Some(self.kind), self.on, Some(self.kind), self.flags, self.data);
+        match mount() {
+            Err(Errno::ENOENT) => {
                 let mode = Mode::from_bits_truncate(0o755);
-                let _ = mkdir(self.parent, mode); // /var, and the one below says what is wrong
+                let _ = mkdir(self.parent, mode); // /var; what is wrong with it the next one says
                 mkdir(self.on, mode)?;
+                mount()
             }
+            Err(Errno::EBUSY) => Ok(()), // the kernel's own devtmpfs
+            other => other,
         }
-        mount(Some(self.kind), self.on, Some(self.kind), self.flags, self.data)
     }
 }
 
@@ -106,15 +116,26 @@ pub fn console() {
     }
 }
 
+/// Whether children have to take off PID 1's protection. Those of the boot, where time counts, do not.
+static PROTECTED: AtomicBool = AtomicBool::new(false);
+
 /// Keeps the kernel from ending PID 1 for want of memory: without PID 1 there is no device.
 pub fn protect() {
+    PROTECTED.store(true, Relaxed);
     if let Err(e) = std::fs::write("/proc/self/oom_score_adj", "-1000") {
         warn!("oom_score_adj: {e}; PID 1 is not protected");
     }
 }
 
-/// Hands the controllers on to the containers' cgroups.
-pub fn controllers() {
+/// Gives a child of PID 1 an ordinary chance with the out-of-memory killer.
+pub fn unprotect() {
+    if PROTECTED.load(Relaxed) {
+        let _ = std::fs::write("/proc/self/oom_score_adj", "0"); // without /proc there is no protection either
+    }
+}
+
+/// Enables every controller that there is for the cgroups below the root.
+fn controllers() {
     let root = "/sys/fs/cgroup";
     let there = std::fs::read_to_string(format!("{root}/cgroup.controllers")).unwrap_or_default();
     for wanted in ["cpu", "io", "memory", "pids", "cpuset"] {
@@ -134,11 +155,12 @@ pub fn controllers() {
     }
 }
 
-/// Moves PID 1 and its log writer into a cgroup of their own beside the containers'.
+/// Hands the controllers on to the containers' cgroups, and moves PID 1 and its log writer into one of their own.
 ///
 /// The kernel lets the root cgroup have processes, so this can wait until the containers run: moving a process takes
 /// up to 50 ms with the lock that a container's start needs too. For the same reason a child does it.
-pub fn settle(writer: Option<i32>) -> i32 {
+pub fn cgroups(writer: Option<i32>) {
+    controllers();
     let own = "/sys/fs/cgroup/init";
     let moved = std::fs::create_dir_all(own).and_then(|()| {
         [Some(1), writer]
@@ -146,8 +168,7 @@ pub fn settle(writer: Option<i32>) -> i32 {
             .flatten()
             .try_for_each(|pid| std::fs::write(format!("{own}/cgroup.procs"), pid.to_string()))
     });
-    if let Err(e) = &moved {
+    if let Err(e) = moved {
         warn!("cgroup {own}: {e}; PID 1 stays in the root cgroup");
     }
-    i32::from(moved.is_err())
 }

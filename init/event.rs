@@ -55,8 +55,9 @@ impl Sources {
     }
 }
 
-/// Never returns.
-pub fn run(world: &mut World, sources: &mut Sources) -> ! {
+/// Never returns. Calls `booted` once, when the boot is over.
+pub fn run(world: &mut World<'_>, mut sources: Sources, booted: impl FnOnce(&mut World<'_>)) -> ! {
+    let mut booted = Some(booted);
     let mut events = [EpollEvent::empty(); 16];
     loop {
         let now_ms = clock::now_ms();
@@ -64,7 +65,11 @@ pub fn run(world: &mut World, sources: &mut Sources) -> ! {
         logs::tick(world, now_ms);
         control::tick(world, now_ms);
         power::step(world, now_ms);
-        world.settle();
+        if world.is_booted(now_ms)
+            && let Some(booted) = booted.take()
+        {
+            booted(world);
+        }
         sources.arm(world.deadline_ms());
         let ready = match world.poll.wait(&mut events) {
             Ok(ready) => ready,
@@ -80,7 +85,7 @@ pub fn run(world: &mut World, sources: &mut Sources) -> ! {
         let now_ms = clock::now_ms();
         for event in events.iter().take(ready) {
             match Token::decode(event.data()) {
-                Some(Token::Signal) => signals(world, sources, now_ms),
+                Some(Token::Signal) => signals(world, &sources, now_ms),
                 Some(Token::Timer) => {
                     // One read makes it wait again, whatever it says.
                     let _ = sources.timer.wait();

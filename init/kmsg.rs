@@ -16,19 +16,22 @@ struct Kmsg;
 
 static KMSG: OnceLock<File> = OnceLock::new();
 
-/// Sends `log`'s messages here. Before [`open`] they go to standard error.
+/// Sends `log`'s messages here.
 pub fn install() {
     let _ = log::set_logger(&Kmsg); // fails only when it was called before
     log::set_max_level(LevelFilter::Info);
 }
 
-/// Opens `/dev/kmsg`, once `/dev` and `/proc` are mounted.
-pub fn open() {
-    // By default the kernel drops what a process writes beyond ten lines in five seconds; a boot is more.
-    let _ = std::fs::write("/proc/sys/kernel/printk_devkmsg", "on"); // then some lines are lost, not the boot
-    if let Ok(file) = OpenOptions::new().write(true).open("/dev/kmsg") {
-        let _ = KMSG.set(file); // open() runs once
+/// The kernel's log, opened for the first message that comes when `/dev` and `/proc` are mounted.
+fn kmsg() -> Option<&'static File> {
+    if KMSG.get().is_none() {
+        let file = OpenOptions::new().write(true).open("/dev/kmsg").ok()?;
+        // By default the kernel drops what a process writes beyond ten lines in five seconds; a boot is more. The newline
+        // counts. If it fails some lines are lost.
+        let _ = std::fs::write("/proc/sys/kernel/printk_devkmsg", "on\n");
+        let _ = KMSG.set(file); // nobody else can have set it
     }
+    KMSG.get()
 }
 
 impl log::Log for Kmsg {
@@ -50,7 +53,7 @@ impl log::Log for Kmsg {
         let text = Line::<MESSAGE_BYTES>::of(*record.args());
         // One write is one message. What cannot be logged cannot be told anybody either.
         let mut message = heapless::String::<{ MESSAGE_BYTES + 16 }>::new();
-        let _ = match KMSG.get() {
+        let _ = match kmsg() {
             Some(mut kmsg) => {
                 let _ = std::fmt::write(&mut message, format_args!("<{priority}>mote: {text}\n"));
                 kmsg.write_all(message.as_bytes())

@@ -20,7 +20,6 @@ use crate::poll::{Poll, Token};
 use crate::power::Power;
 use crate::start::{self, Report};
 use crate::supervise::{self, Action, Event, NEVER, State, Status, Unit};
-use crate::{child, early};
 use mote::board::{MAX_CONTAINERS, MAX_PODS};
 
 /// Why a pod or a start failed.
@@ -88,6 +87,9 @@ pub type Units = heapless::Vec<UnitRow, MAX_CONTAINERS>;
 /// zeros, so they take no room in the file.
 pub static TABLES: Mutex<(Pods, Units)> = Mutex::new((heapless::Vec::new(), heapless::Vec::new()));
 
+/// How long after the kernel's start the boot waits for slow containers.
+const BOOT_MS: u64 = 15_000;
+
 /// The tables and what works on them.
 #[derive(Debug)]
 pub struct World<'t> {
@@ -105,8 +107,8 @@ pub struct World<'t> {
     pub power: Power,
     /// Ends of processes that nobody knew while some starter had not reported yet.
     strangers: heapless::Deque<Ended, 16>,
-    /// Whether PID 1 is in its own cgroup, or cannot be.
-    settled: bool,
+    /// When the boot ends though containers are still being started; [`NEVER`] once it has ended.
+    boot_until_ms: u64,
 }
 
 impl<'t> World<'t> {
@@ -120,7 +122,7 @@ impl<'t> World<'t> {
             control: Control::new(),
             power: Power::new(),
             strangers: heapless::Deque::new(),
-            settled: false,
+            boot_until_ms: BOOT_MS,
         }
     }
 
@@ -313,18 +315,20 @@ impl<'t> World<'t> {
         }
     }
 
-    /// Does once, when every container has been tried, what would have been in their way.
-    pub fn settle(&mut self) {
-        if !self.settled && self.units.iter().all(|row| row.starter.is_none()) {
-            self.settled = true;
-            let writer = self.logs.pid();
-            let _ = child::fork(c"mote-settle", || early::settle(writer)); // then it stays in the root cgroup
+    /// Whether the boot is over; true once. It is over when each container has been tried, or when that takes long.
+    pub fn is_booted(&mut self, now_ms: u64) -> bool {
+        let tried = self.units.iter().all(|row| row.starter.is_none());
+        let over = self.boot_until_ms != NEVER && (tried || self.boot_until_ms <= now_ms);
+        if over {
+            self.boot_until_ms = NEVER;
         }
+        over
     }
 
     /// When something is due next; [`NEVER`] when nothing is.
     pub fn deadline_ms(&self) -> u64 {
         let units = self.units.iter().map(|row| row.unit.deadline_ms()).min().unwrap_or(NEVER);
+        let units = units.min(self.boot_until_ms);
         units.min(self.logs.deadline_ms()).min(self.control.deadline_ms()).min(self.power.deadline_ms())
     }
 }

@@ -1,4 +1,4 @@
-//! HOME for a program whose environment has none: engines leave it to the runtime, as runc and crun do it.
+//! passwd(5). HOME for a program whose environment has none: engines leave it to the runtime, as runc and crun do it.
 
 use std::ffi::CString;
 use std::io::Read as _;
@@ -22,13 +22,24 @@ pub fn variable(root: BorrowedFd<'_>, uid: u32) -> CString {
     CString::new([b"HOME=", home].concat()).unwrap_or_else(|_| c"HOME=/".to_owned())
 }
 
-/// The sixth field of the first line whose third is `uid`; passwd(5).
+/// The name that this host's `/etc/passwd` has for `uid`.
+pub fn user_name(uid: u32) -> Option<String> {
+    let text = std::fs::read("/etc/passwd").ok()?;
+    entry(&text, uid, 0).map(|name| String::from_utf8_lossy(name).into_owned())
+}
+
+/// The home directory of `uid`.
 fn find(passwd: &[u8], uid: u32) -> Option<&[u8]> {
+    entry(passwd, uid, 5)
+}
+
+/// One field of the first line whose third is `uid`; passwd(5).
+fn entry(passwd: &[u8], uid: u32, field: usize) -> Option<&[u8]> {
     passwd.split(|&b| b == b'\n').find_map(|line| {
-        let mut fields = line.split(|&b| b == b':').skip(2);
-        let number = std::str::from_utf8(fields.next()?).ok()?.parse::<u32>().ok()?;
-        let home = fields.nth(2).filter(|home| !home.is_empty());
-        if number == uid { home } else { None }
+        let mut fields = line.split(|&b| b == b':');
+        let number = std::str::from_utf8(fields.clone().nth(2)?).ok()?.parse::<u32>().ok()?;
+        let wanted = fields.nth(field).filter(|text| !text.is_empty());
+        if number == uid { wanted } else { None }
     })
 }
 

@@ -119,6 +119,7 @@ impl<'a> Str<'a> {
 }
 
 impl PartialEq<&str> for Str<'_> {
+    #[inline(never)]
     fn eq(&self, other: &&str) -> bool {
         self.plain().map_or_else(|| self.chars().eq(other.chars()), |text| text == *other)
     }
@@ -307,24 +308,14 @@ macro_rules! object {
                     }
                     fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> std::result::Result<Self::Value, A::Error> {
                         let mut this = Self::Value::default();
-                        // A number such as 1.5 fails at the key after it, so the last field is named then.
                         let mut last = None;
-                        while let Some(key) =
-                            $crate::json::next_key(&mut map).inspect_err(|_| $crate::json::note_last(last))?
-                        {
-                            last = None;
+                        while let Some(key) = $crate::json::next_key(&mut map, last)? {
                             $(if key == $key {
-                                let want = <$ty as $crate::json::Value>::WANT;
-                                last = Some(($key, want));
-                                if let Some(value) = map
-                                    .next_value::<Option<$ty>>()
-                                    .inspect_err(|_| $crate::json::note_last(last))?
-                                {
-                                    this.$field = value;
-                                }
+                                last = Some($crate::json::field(&mut map, $key, &mut this.$field)?);
                                 continue;
                             })*
-                            map.next_value::<serde::de::IgnoredAny>()?;
+                            $crate::json::skip(&mut map)?;
+                            last = None;
                         }
                         Ok(this)
                     }
@@ -338,18 +329,42 @@ macro_rules! object {
     )* };
 }
 
-/// The next key of an object.
+/// A field that was read: its key and what is allowed there.
+type Read = (&'static str, &'static str);
+
+/// The next key of an object. A number such as 1.5 fails only here, so the `last` field is named then.
 #[doc(hidden)]
-pub fn next_key<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Option<Str<'de>>, A::Error> {
-    map.next_key()
+#[inline(never)]
+pub fn next_key<'de, A: MapAccess<'de>>(
+    map: &mut A,
+    last: Option<Read>,
+) -> Result<Option<Str<'de>>, A::Error> {
+    map.next_key().inspect_err(|_| {
+        if let Some((key, want)) = last {
+            note(Step::Field(key), want);
+        }
+    })
 }
 
-/// Notes the field that a failure came out of.
+/// Reads one field; `null` leaves it as it is. Kept out of line: every object has many.
 #[doc(hidden)]
-pub fn note_last(last: Option<(&'static str, &'static str)>) {
-    if let Some((key, want)) = last {
-        note(Step::Field(key), want);
+#[inline(never)]
+pub fn field<'de, T: Value<'de>, A: MapAccess<'de>>(
+    map: &mut A,
+    key: &'static str,
+    field: &mut T,
+) -> Result<Read, A::Error> {
+    if let Some(value) = map.next_value::<Option<T>>().inspect_err(|_| note(Step::Field(key), T::WANT))? {
+        *field = value;
     }
+    Ok((key, T::WANT))
+}
+
+/// Passes over a value that nobody asked for.
+#[doc(hidden)]
+#[inline(never)]
+pub fn skip<'de, A: MapAccess<'de>>(map: &mut A) -> Result<(), A::Error> {
+    map.next_value::<serde::de::IgnoredAny>().map(drop)
 }
 
 thread_local! {

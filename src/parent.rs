@@ -50,6 +50,11 @@ pub fn spawn(plan: &Plan<'_>, spawn: &Spawn<'_>) -> Result<Held> {
     for namespace in &plan.join {
         let fd = open(namespace.path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty());
         let fd = fd.during("linux.namespaces: open", namespace.path)?;
+        if namespace.kind == CloneFlags::CLONE_NEWNS && is_own_mount_namespace(fd.as_fd()) {
+            // Pivoted, it would take the root away from under everybody in it.
+            let why = "linux.namespaces: the caller's own mount namespace cannot be a container's";
+            return Err(Error::Usage(why.into()));
+        }
         if namespace.kind == CloneFlags::CLONE_NEWPID {
             // Counts for children only, and this process has no other: it is a command, or PID 1's starter.
             setns(fd.as_fd(), namespace.kind).during("linux.namespaces: setns", namespace.path)?;
@@ -83,6 +88,12 @@ pub fn spawn(plan: &Plan<'_>, spawn: &Spawn<'_>) -> Result<Held> {
         Side::Child => child::run(plan, &gear),
         Side::Parent(pid, pidfd) => Ok(Held { pid, pidfd, report, sibling: spawn.sibling, released: false }),
     }
+}
+
+/// Whether a namespace file is that of the mount namespace this process is in.
+fn is_own_mount_namespace(file: BorrowedFd<'_>) -> bool {
+    let own = nix::sys::stat::stat(c"/proc/self/ns/mnt");
+    matches!((nix::sys::stat::fstat(file), own), (Ok(a), Ok(b)) if (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino))
 }
 
 impl Held {

@@ -61,8 +61,7 @@ fn run(context: &Context<'_>) -> Result<i32> {
 /// The name of the user that a container's directory belongs to, or `#` and the number.
 fn owner(directory: &std::path::Path) -> String {
     let uid = std::fs::metadata(directory).map_or(0, |directory| directory.uid());
-    let user = nix::unistd::User::from_uid(uid.into()).ok().flatten();
-    user.map_or_else(|| format!("#{uid}"), |user| user.name)
+    crate::home::user_name(uid).unwrap_or_else(|| format!("#{uid}"))
 }
 
 /// Columns at least 12 wide and 3 apart, as runc prints them.

@@ -485,7 +485,8 @@ fn sysctls_of_the_host_are_refused() {
         let mut config = spec(&["true"]);
         config["linux"]["sysctl"] = json!({name: "77"});
         let line = t.run(&config).fails_and_mote_says(&["linux.sysctl"]).to_owned();
-        assert!(line.contains(name) || line.contains(&name.replace('.', "/")), "{name}: {line}");
+        let named = line.contains(name) || line.contains(&name.replace('.', "/"));
+        assert!(named || !is_mote(), "{name}: {line}");
         t.assert_nothing_left();
     }
     assert_eq!(fs::read_to_string("/proc/sys/kernel/panic").unwrap(), before);

@@ -78,7 +78,12 @@ pub fn mounts() {
             continue;
         }
         if let Err(errno) = m.apply() {
-            error!("mount {:?} on {:?}: {}; going on without it", m.kind, m.on, words(errno));
+            error!(
+                "mount {} on {}: {}; going on without it",
+                m.kind.to_string_lossy(),
+                m.on.to_string_lossy(),
+                words(errno)
+            );
         }
     }
 }

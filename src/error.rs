@@ -33,6 +33,11 @@ pub enum Error {
         /// What is in the way, in the words that engines look for.
         why: &'static str,
     },
+    /// The container's first process was killed before its program ran.
+    Killed {
+        /// By which signal; 0 where nobody could tell.
+        signal: i32,
+    },
     /// The container's first process failed before its program ran.
     Child {
         /// What it was doing, such as `mount "proc" on "/proc"`.
@@ -149,6 +154,9 @@ impl fmt::Display for Error {
             Self::Config(flaw) => write!(f, "{}: {}: {}", flaw.file, flaw.field, flaw.why),
             Self::Usage(why) => f.write_str(why),
             Self::Container { id, why } => write!(f, "{id}: {why}"),
+            Self::Killed { signal } => {
+                write!(f, "the container's first process was killed by signal {signal}")
+            }
             Self::Child { what, errno } => write!(f, "{what}: {}", words(*errno)),
         }
     }

@@ -6,7 +6,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sched::CloneFlags;
 use nix::sys::stat::Mode;
-use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{Pid, pipe2, read};
 
 use crate::cgroup::Cgroup;
@@ -104,9 +104,8 @@ impl Held {
 
     /// Waits until the child says that all is ready. With `execute` also until its program runs.
     pub fn ready(mut self, plan: &Plan<'_>, execute: bool) -> Result<OwnedFd> {
-        let killed =
-            || Error::Child { what: "the container's first process was killed".into(), errno: Errno::ECHILD };
-        match self.next()?.ok_or_else(killed)? {
+        let Some(first) = self.next()? else { return Err(self.killed()) };
+        match first {
             Failure { stage: Stage::Ready, .. } => {}
             failure => return Err(failure.explain(plan)),
         }
@@ -116,6 +115,19 @@ impl Held {
         }
         self.released = true;
         self.pidfd.try_clone().during("dup", "")
+    }
+
+    /// What became of a child that ended without a report.
+    fn killed(&mut self) -> Error {
+        let pidfd = Id::PIDFd(self.pidfd.as_fd());
+        // A sibling is not ours to wait for.
+        let ended = if self.sibling { Err(Errno::ECHILD) } else { waitid(pidfd, WaitPidFlag::WEXITED) };
+        self.released = ended.is_ok();
+        let signal = match ended {
+            Ok(WaitStatus::Signaled(_, signal, _)) => signal as i32,
+            _ => 0,
+        };
+        Error::Killed { signal }
     }
 
     /// The next report; `None` when there will be no other.

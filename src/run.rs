@@ -13,7 +13,7 @@ use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{read, write};
 
 use crate::container::{self, Made, Request, Terminal};
-use crate::error::{During, Result};
+use crate::error::{During, Error, Result};
 use crate::sys::process::pidfd_send_signal;
 use crate::sys::{socket, terminal};
 
@@ -27,7 +27,12 @@ pub fn run(request: &Request<'_>, keep: bool) -> Result<i32> {
         SignalFd::with_flags(&all, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).during("signalfd", "")?;
     let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)
         .during("socketpair", "")?;
-    let made = container::create(&Request { terminal: Terminal::Foreground(theirs.as_fd()), ..*request })?;
+    let made =
+        match container::create(&Request { terminal: Terminal::Foreground(theirs.as_fd()), ..*request }) {
+            // By somebody who saw it running: that is the container's end, and no failure of ours.
+            Err(Error::Killed { signal }) if signal != 0 => return Ok(128 + signal),
+            result => result?,
+        };
     drop(theirs);
     let relay = if made.terminal { Some(Relay::new(ours.as_fd())?) } else { None };
     let status = wait(&made, &signals, relay.as_ref());

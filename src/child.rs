@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open, openat};
+use nix::fcntl::{OFlag, openat};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
@@ -24,7 +24,7 @@ use crate::stage::{At, Failure, Stage};
 use crate::sys::process::{
     close_range, close_range_cloexec, exit_now, join_new_session_keyring, set_cloexec, setdomainname,
 };
-use crate::sys::{alloc, clone, exec, net, socket, terminal};
+use crate::sys::{alloc, clone, exec, file, net, socket, terminal};
 
 /// What the child brings along from its parent, all of it closed by `execve`.
 #[derive(Debug)]
@@ -133,7 +133,7 @@ fn host_proc(plan: &Plan<'_>) -> Result<(), Failure> {
 }
 
 fn put(path: &CStr, value: &[u8]) -> nix::Result<()> {
-    write(open(path, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())?, value).map(drop)
+    write(file::open(path, OFlag::O_WRONLY | OFlag::O_CLOEXEC)?, value).map(drop)
 }
 
 /// Builds the root filesystem and goes there. Returns the container's side of the pseudoterminal.

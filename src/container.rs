@@ -4,9 +4,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::stat::{Mode, fstat};
+use nix::sys::stat::fstat;
 use nix::unistd::Pid;
 
 use crate::cgroup::{self, Cgroups};
@@ -18,6 +18,7 @@ use crate::spec::Spec;
 use crate::stage::{Failure, Stage};
 use crate::state::{Entry, Id, Record, START_SOCKET, Status, Store, process_start, write_pid_file};
 use crate::strings;
+use crate::sys::file;
 use crate::sys::process::{pidfd_open, pidfd_send_signal};
 
 /// The largest `config.json` that is read: a hundred times what engines write.
@@ -70,6 +71,7 @@ pub struct Made {
     pub terminal: bool,
     store: Store,
     entry: Entry,
+    cgroups: Cgroups,
     cgroup: std::ffi::CString,
 }
 
@@ -80,7 +82,7 @@ impl Made {
         if !self.entry.lock()? {
             return Ok(());
         }
-        Cgroups::detect().remove(&self.cgroup)?;
+        self.cgroups.remove(&self.cgroup)?;
         self.store.remove(&self.entry)
     }
 }
@@ -114,7 +116,7 @@ impl Bundle {
 /// Reads a file of configuration: a regular one of a sane size, before any of it is looked at.
 pub fn read_whole(path: &Path) -> Result<Vec<u8>> {
     // O_NONBLOCK: a fifo in the place of the file must not hold us up.
-    let file = open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK, Mode::empty());
+    let file = file::open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK);
     let file = file.during("open", path)?;
     let stat = fstat(&file).during("fstat", path)?;
     let refuse = |why: &str| Error::config(path.display(), "the file", why);
@@ -201,7 +203,7 @@ pub fn create(request: &Request<'_>) -> Result<Made> {
     let cgroup = path.to_owned();
     let mut entry = entry;
     entry.unlock();
-    Ok(Made { pid, pidfd, terminal: terminal.is_some(), store, entry, cgroup })
+    Ok(Made { pid, pidfd, terminal: terminal.is_some(), store, entry, cgroups, cgroup })
 }
 
 /// What is known about a container that is being made.
@@ -225,7 +227,7 @@ fn record(request: &Request<'_>, spec: &Spec<'_>, plan: &Plan<'_>, bundle: &Bund
 /// Opens the root filesystem, which must be a directory and no symlink: what one leads to can change any time.
 fn open_root(bundle: &Bundle, plan: &Plan<'_>) -> Result<OwnedFd> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    open(plan.rootfs, flags, Mode::empty()).map_err(|errno| {
+    file::open(plan.rootfs, flags).map_err(|errno| {
         let path = String::from_utf8_lossy(plan.rootfs.to_bytes());
         let why = match errno {
             Errno::ENOTDIR | Errno::ELOOP => "expected a directory, not a symlink or another file",

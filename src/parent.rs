@@ -3,9 +3,8 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::OFlag;
 use nix::sched::CloneFlags;
-use nix::sys::stat::Mode;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{Pid, pipe2, read};
 
@@ -15,6 +14,7 @@ use crate::error::{During, Error, Result};
 use crate::plan::Plan;
 use crate::stage::{Failure, Stage};
 use crate::sys::clone::{Options, Side, clone, clone3, setns};
+use crate::sys::file;
 use crate::sys::process::pidfd_send_signal;
 
 /// What the child gets besides the plan; see [`Gear`].
@@ -48,7 +48,7 @@ pub struct Held {
 pub fn spawn(plan: &Plan<'_>, spawn: &Spawn<'_>) -> Result<Held> {
     let mut join = Vec::with_capacity(plan.join.len());
     for namespace in &plan.join {
-        let fd = open(namespace.path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty());
+        let fd = file::open(namespace.path, OFlag::O_RDONLY | OFlag::O_CLOEXEC);
         let fd = fd.during("linux.namespaces: open", namespace.path)?;
         if namespace.kind == CloneFlags::CLONE_NEWNS && is_own_mount_namespace(fd.as_fd()) {
             // Pivoted, it would take the root away from under everybody in it.

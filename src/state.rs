@@ -8,14 +8,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open, openat, renameat};
+use nix::fcntl::{OFlag, openat, renameat};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{Pid, UnlinkatFlags, unlinkat, write};
 
 use crate::error::{During, Error, Result};
 use crate::json::{self, Pairs, Str};
 use crate::object;
-use crate::sys::file::flock;
+use crate::sys::file::{self, flock};
 
 /// Where containers are kept unless `--root` says otherwise.
 pub const DEFAULT_ROOT: &str = "/run/mote";
@@ -187,8 +187,7 @@ impl Record {
 /// proc_pid_stat(5), fields 3 and 22.
 pub fn process_start(pid: Pid) -> Option<u64> {
     let mut buffer = [0; 1024];
-    let file =
-        open(format!("/proc/{pid}/stat").as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
+    let file = file::open(format!("/proc/{pid}/stat").as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC).ok()?;
     let len = nix::unistd::read(file, &mut buffer).ok()?;
     let text = std::str::from_utf8(buffer.get(..len)?).ok()?;
     // The name is in parentheses and may hold anything, parentheses included.
@@ -227,12 +226,12 @@ const DIRECTORY: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_CLOEXEC);
 impl Store {
     /// Opens the root directory; `make` makes it where it is missing.
     pub fn open(path: &Path, make: bool) -> Result<Self> {
-        let directory = match open(path, DIRECTORY, Mode::empty()) {
+        let directory = match file::open(path, DIRECTORY) {
             Err(Errno::ENOENT) if make => {
                 std::fs::create_dir_all(path).during("mkdir", path)?;
                 let private = <std::fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o700);
                 std::fs::set_permissions(path, private).during("chmod", path)?;
-                open(path, DIRECTORY, Mode::empty())
+                file::open(path, DIRECTORY)
             }
             result => result,
         };
@@ -279,13 +278,20 @@ impl Store {
 
     /// Gives an id back: removes the files that mote makes, and the directory.
     pub fn remove(&self, entry: &Entry) -> Result<()> {
+        let directory =
+            |store: &Self| unlinkat(&store.directory, entry.id.as_str(), UnlinkatFlags::RemoveDir);
+        // Most often the state is all there is.
+        let state = unlinkat(&entry.directory, STATE, UnlinkatFlags::NoRemoveDir);
+        if state.is_ok() && directory(self).is_ok() {
+            return Ok(());
+        }
         for file in FILES {
             match unlinkat(&entry.directory, *file, UnlinkatFlags::NoRemoveDir) {
                 Ok(()) | Err(Errno::ENOENT) => {}
                 Err(errno) => return Err(errno).during("unlink", &*entry.path.join(file)),
             }
         }
-        match unlinkat(&self.directory, entry.id.as_str(), UnlinkatFlags::RemoveDir) {
+        match directory(self) {
             Ok(()) | Err(Errno::ENOENT) => Ok(()),
             Err(errno) => Err(errno).during("rmdir", &*entry.path),
         }

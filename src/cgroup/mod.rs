@@ -12,6 +12,7 @@ use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 use nix::unistd::{Pid, UnlinkatFlags, unlinkat, write};
 
 use crate::error::{During, Result};
+use crate::sys::file;
 use crate::sys::process::{pidfd_open, pidfd_send_signal};
 
 pub mod devices;
@@ -53,7 +54,7 @@ impl Cgroups {
     pub fn detect() -> Self {
         let is_v2 = |path: &CStr| statfs(path).is_ok_and(|fs| fs.filesystem_type() == CGROUP2_SUPER_MAGIC);
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let open = |path: &CStr| nix::fcntl::open(path, flags, Mode::empty()).ok();
+        let open = |path: &CStr| file::open(path, flags).ok();
         if is_v2(c"/sys/fs/cgroup") {
             return Self { unified: true, v2: open(c"/sys/fs/cgroup") };
         }

@@ -55,9 +55,30 @@ pub fn resolve_plain(root: BorrowedFd<'_>, path: &CStr) -> nix::Result<OwnedFd> 
 /// As [`resolve`], making what is missing.
 pub fn resolve_or_make(root: BorrowedFd<'_>, path: &CStr, missing: Missing) -> nix::Result<OwnedFd> {
     match resolve(root, path) {
-        Err(Errno::ENOENT) => walk(root, path, missing),
+        Err(Errno::ENOENT) => match make_last(root, path, missing) {
+            Err(Errno::ENOENT | Errno::EEXIST) => walk(root, path, missing),
+            result => result,
+        },
         result => result,
     }
+}
+
+/// The usual case: only the last component is missing.
+/// Errors: `ENOENT` and `EEXIST` (a symlink that leads nowhere) where it is not as simple as that.
+fn make_last(root: BorrowedFd<'_>, path: &CStr, missing: Missing) -> nix::Result<OwnedFd> {
+    let bytes = path.to_bytes();
+    let slash = bytes.iter().rposition(|&b| b == b'/').ok_or(Errno::ENOENT)?;
+    let name = bytes.get(slash + 1..).unwrap_or_default();
+    let mut parent: heapless::Vec<u8, PATH_MAX> = heapless::Vec::new();
+    parent.extend_from_slice(bytes.get(..=slash).unwrap_or_default()).map_err(|_| Errno::ENAMETOOLONG)?;
+    parent.push(0).map_err(|_| Errno::ENAMETOOLONG)?;
+    let parent = CStr::from_bytes_with_nul(&parent).map_err(|_| Errno::ENOENT)?;
+    if matches!(name, b"" | b"." | b"..") {
+        return Err(Errno::ENOENT);
+    }
+    let parent = resolve(root, parent)?;
+    make_new(parent.as_fd(), name, missing == Missing::File)?;
+    open(parent.as_fd(), name)
 }
 
 /// Resolves component by component: none is followed by the kernel, so none can lead out while it is looked at.
@@ -139,15 +160,19 @@ fn open(dir: BorrowedFd<'_>, name: &[u8]) -> nix::Result<OwnedFd> {
 
 /// Makes a directory or an empty file in `dir` and opens it. Somebody else may have been faster.
 fn make(dir: BorrowedFd<'_>, name: &[u8], file: bool) -> nix::Result<OwnedFd> {
-    let made = if file {
+    match make_new(dir, name, file) {
+        Ok(()) | Err(Errno::EEXIST) => open(dir, name),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Makes a directory or an empty file that was not there.
+fn make_new(dir: BorrowedFd<'_>, name: &[u8], file: bool) -> nix::Result<()> {
+    if file {
         let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         openat(dir, name, flags, Mode::from_bits_truncate(0o644)).map(drop)
     } else {
         mkdirat(dir, name, Mode::from_bits_truncate(0o755))
-    };
-    match made {
-        Ok(()) | Err(Errno::EEXIST) => open(dir, name),
-        Err(errno) => Err(errno),
     }
 }
 

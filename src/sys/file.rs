@@ -1,12 +1,20 @@
 //! File calls that nix has only with an allocated result.
 
 use std::ffi::CStr;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, OFlag, openat};
+use nix::sys::stat::Mode;
 use syscalls::{Sysno, syscall};
 
 use super::checked;
+
+/// `openat(2)` from the working directory. musl's open(3), which nix has, adds a fcntl(2) for kernels that did not know
+/// `O_CLOEXEC`.
+pub fn open(path: &(impl nix::NixPath + ?Sized), flags: OFlag) -> Result<OwnedFd, Errno> {
+    openat(AT_FDCWD, path, flags | OFlag::O_CLOEXEC, Mode::empty())
+}
 
 /// `readlinkat(2)`: the target of a symlink, cut at the buffer's end. An empty `path` reads the symlink that `dir` is
 /// open on.

@@ -275,7 +275,7 @@ fn a_wrong_value_is_named_by_its_json_path() {
     for (pointer, bad, path) in cases {
         let mut broken = full();
         broken["linux"]["namespaces"][1].as_object_mut().unwrap().remove("path");
-        if pointer.ends_with("ns/1/path") {
+        if pointer.ends_with("namespaces/1/path") {
             broken["linux"]["namespaces"][1]["path"] = json!("");
         }
         *broken.pointer_mut(pointer).unwrap() = bad.clone();

@@ -110,7 +110,7 @@ fn switches_that_engines_pass_are_taken() {
     let t = Test::new();
     let bundle = t.bundle("b", &spec(&["true"]));
     let id = t.id();
-    t.mote(["--debug=false", "--rootless=false", "create", "--no-pivot=false", "--no-new-keyring", "-b"])
+    t.mote(["--debug=false", "--rootless=false", "create", "--no-new-keyring", "-b"])
         .arg(&bundle)
         .arg(&id)
         .run()

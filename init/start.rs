@@ -2,19 +2,19 @@
 //! namespace, has the library start the container as PID 1's own child, and tells PID 1 in one message.
 
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use mote::container::{self, Request, Terminal};
 use mote::error::{During as _, Error, Result};
+use mote::netns;
 use mote::plan::Overrides;
 use mote::state::Id;
-use mote::{json, netns, object};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::unistd::{pipe2, read, write};
 
 use crate::line::Line;
-use crate::manifest;
+use crate::manifest::{self, Container};
 use crate::world::{Reason, Starter, World};
 use crate::{boot, child};
 
@@ -119,13 +119,6 @@ fn id(world: &World, i: usize) -> Result<Id> {
     Id::new(&name.unwrap_or_default())
 }
 
-object! {
-    /// What has to be known of a bundle's `config.json` here.
-    pub struct Config<'a> { process: Process<'a> = "process" }
-    /// `process`
-    pub struct Process<'a> { args: json::List<json::Str<'a>> = "args" }
-}
-
 /// Starts container `i`. Runs in the starter.
 fn start(world: &World, i: usize) -> Result<Report> {
     let gone = |what: &str| Error::config(what, "the document", "changed since the boot");
@@ -140,42 +133,22 @@ fn start(world: &World, i: usize) -> Result<Report> {
     let id = id(world, i)?;
     container::forget(root, &id)?; // what the last run left behind
 
-    let pin = match manifest.host_network {
-        true => None,
-        false => Some(netns::ensure(Path::new(netns::DIR), manifest.name.as_str())?),
+    let pin = if manifest.host_network {
+        netns::own()? // named all the same: the bundle may ask for a new one
+    } else {
+        netns::ensure(Path::new(netns::DIR), manifest.name.as_str())?
     };
-    let own = Path::new("/proc/self/ns/net");
-    let netns = match &pin {
-        Some(pin) => pin.inode,
-        None => std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(own).during("stat", own)?),
-    };
-
     let bundle = Path::new(BUNDLES).join(container.bundle.as_str());
-    let args = match (container.command.as_slice(), container.args.as_slice()) {
-        ([], []) => None,
-        ([], args) => {
-            // The program stays the bundle's, as an image's entry point would.
-            let file = bundle.join("config.json");
-            let text = std::fs::read(&file).during("open", file.as_path())?;
-            let config: Config<'_> =
-                json::parse(&text).map_err(|flaw| Error::config(file.display(), flaw.field, flaw.why))?;
-            let program = config.process.args.first().map(|program| program.decode());
-            let program = program.ok_or_else(|| {
-                Error::config(file.display(), "process.args", "expected at least the program")
-            })?;
-            Some(std::iter::once(program).chain(args.iter().cloned()).collect::<Vec<_>>())
-        }
-        (command, args) => Some([command, args].concat()),
-    };
+    let args = arguments(container, &bundle)?;
     let null = std::fs::File::open("/dev/null").during("open", "/dev/null")?;
     // By descriptor: what the path leads to may have been changed since.
-    let netns_path = pin.as_ref().map(|pin| PathBuf::from(format!("/proc/self/fd/{}", pin.fd.as_raw_fd())));
+    let netns_path = format!("/proc/self/fd/{}", pin.fd.as_raw_fd());
     let made = container::create(&Request {
         root,
         id: &id,
         bundle: &bundle,
         overrides: Overrides {
-            netns: netns_path.as_deref(),
+            netns: Some(Path::new(&netns_path)),
             args: args.as_deref(),
             env: &container.env,
             cwd: container.cwd.as_deref(),
@@ -189,7 +162,25 @@ fn start(world: &World, i: usize) -> Result<Report> {
         sibling: true,
         preserved: 0,
     })?;
-    Ok(Report::Started { pid: made.pid.as_raw(), netns })
+    Ok(Report::Started { pid: made.pid.as_raw(), netns: pin.inode })
+}
+
+/// What takes the place of the bundle's `process.args`, if anything does.
+fn arguments(container: &Container, bundle: &Path) -> Result<Option<Vec<String>>> {
+    match (container.command.as_slice(), container.args.as_slice()) {
+        ([], []) => Ok(None),
+        ([], args) => {
+            // The program stays the bundle's, as an image's entry point would.
+            let read = container::Bundle::read(bundle)?;
+            let process = read.parse()?.process;
+            let program = process.and_then(|process| process.args.first().map(|program| program.decode()));
+            let why = "expected at least the program";
+            let program = program
+                .ok_or_else(|| Error::config(bundle.join("config.json").display(), "process.args", why))?;
+            Ok(Some(std::iter::once(program).chain(args.iter().cloned()).collect()))
+        }
+        (command, args) => Ok(Some([command, args].concat())),
+    }
 }
 
 #[cfg(test)]

@@ -74,6 +74,14 @@ pub fn ensure(dir: &Path, name: &str) -> Result<Pin> {
     made
 }
 
+/// The caller's own namespace.
+pub fn own() -> Result<Pin> {
+    let path = Path::new("/proc/self/ns/net");
+    let file = File::open(path).during("open", path)?;
+    let inode = file.metadata().during("stat", path)?.ino();
+    Ok(Pin { fd: file.into(), inode })
+}
+
 /// Removes the pin `name`, and with it the namespace unless a process is in it. Idempotent.
 pub fn unpin(dir: &Path, name: &str) -> Result<()> {
     let path = pin_path(dir, name)?;

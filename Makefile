@@ -8,7 +8,7 @@ HOST := $(shell uname -m)
 
 export BOARD
 .DELETE_ON_ERROR:
-.PHONY: all help plain debug size bundle image demo-images demo run test soak bench lint clean setup-qemu FORCE
+.PHONY: all help plain debug size bundle image demo-images qemu-images demo run test soak bench lint clean setup-qemu FORCE
 
 all: $(ARCHES:%=target/dist/%/mote) target/dist/mote ## The shipping binary of each architecture: target/dist/<arch>/mote
 
@@ -101,6 +101,19 @@ target/demo/%/initramfs.cpio: target/dist/%/mote demo/gateway.json tools/image t
 		$(shell find board -type f) target/bundles/%/broker/config.json target/bundles/%/sensor/config.json
 	@echo "  IMAGE   target/demo/$*"
 	@tools/image --arch $* --board $(BOARD) --mote $< --out target/demo/$* demo/gateway.json
+
+.PRECIOUS: target/bundles/%/probe/config.json
+# A device that is watched from the inside: tests/qemu/device.
+target/bundles/%/probe/config.json: tools/bundle tools/config.json tools/debian.py | setup-qemu
+	@echo "  BUNDLE  target/bundles/$*/probe"
+	@tools/bundle --arch $* --name probe --packages busybox-static --args /bin/busybox
+
+target/qemu/%/initramfs.cpio: target/dist/%/mote tools/image tools/cpio.py $(shell find board tests/qemu/device -type f) \
+		target/bundles/%/probe/config.json
+	@echo "  IMAGE   target/qemu/$*"
+	@tools/image --arch $* --board $(BOARD) --mote $< --out target/qemu/$* --overlay tests/qemu/device --bundle probe
+
+qemu-images: $(ARCHES:%=target/qemu/%/initramfs.cpio)
 
 demo-images: $(ARCHES:%=target/demo/%/initramfs.cpio)
 

@@ -1,6 +1,7 @@
 //! Whole devices: an image boots in QEMU under TCG on both architectures, and the serial console says how it went.
 //!
-//! `$MOTE_IMAGES` holds `<arch>/kernel` and `<arch>/initramfs.cpio`; `make test` makes the demo's and names them. The
+//! `$MOTE_IMAGES` holds `demo/<arch>/` and `qemu/<arch>/`, each with `kernel` and `initramfs.cpio`; `make test` makes them and
+//! names their directory. In the latter `device/test/init` leaves a shell beside PID 1, which prints a line for each check. The
 //! devices boot one after the other: two emulators at a time would only measure each other.
 
 // A test may panic, that is how it fails.
@@ -40,8 +41,8 @@ impl fmt::Display for Boot {
     }
 }
 
-/// Boots the image for `arch` with `append` on the kernel command line; `None`, and the reason on stderr, without one.
-fn boot(arch: &str, append: &str) -> Option<Boot> {
+/// Boots `image` for `arch` with `append` on the kernel command line; `None`, and the reason on stderr, without one.
+fn boot(image: &str, arch: &str, append: &str) -> Option<Boot> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let Some(images) = env::var_os("MOTE_IMAGES") else {
         let name = thread::current().name().unwrap_or("test").to_owned();
@@ -53,7 +54,7 @@ fn boot(arch: &str, append: &str) -> Option<Boot> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let output = Command::new(root.join("tools/qemu"))
         .args(["--arch", arch, "--deadline", &DEADLINE_S.to_string(), "--append", append, "--image"])
-        .arg(root.join(images).join(arch))
+        .arg(root.join(images).join(image).join(arch))
         .output()
         .expect("tools/qemu");
     let text = [output.stdout, output.stderr].concat();
@@ -65,7 +66,7 @@ fn boot(arch: &str, append: &str) -> Option<Boot> {
 
 /// The pod of the demo: both containers run, a message goes from one to the other, the device goes down by itself.
 fn runs_the_demo(arch: &str) {
-    if let Some(boot) = boot(arch, "mote.demo=5") {
+    if let Some(boot) = boot("demo", arch, "mote.demo=5") {
         boot.ends_well();
         boot.shows("broker");
         boot.shows("sensor");
@@ -81,4 +82,61 @@ fn an_x86_64_device_runs_a_pod_and_powers_off() {
 #[test]
 fn an_aarch64_device_runs_a_pod_and_powers_off() {
     runs_the_demo("aarch64");
+}
+
+/// The checks of `device/test/life/checks.sh`, by name: one that was not come to is missing, not passed.
+const LIFE: &[&str] = &[
+    "containers run",
+    "a pod has one network namespace",
+    "the pin can be joined and lo is up",
+    "a hostNetwork pod is in the device's",
+    "command, env, workingDir, hostname are the manifest's",
+    "a container's mount namespace has no way out",
+    "wrong manifests are listed with the reason",
+    "restartPolicy Never and OnFailure are kept",
+    "a crashing container is restarted with back-off",
+    "a killed container is back, at once and then later",
+    "logs are in CRI format",
+    "a log writer that is killed loses nothing",
+    "orphans are reaped",
+    "clients at the same time are all answered",
+    "the command line's settings hold",
+    "PID 1 stays within its bounds",
+];
+
+/// Runs `checks` in the test image; `None` when there is none.
+fn check(arch: &str, test: &str, append: &str, checks: &[&str]) -> Option<Boot> {
+    let boot = boot("qemu", arch, &format!("rdinit=/test/init TEST={test} {append}"))?;
+    assert!(!boot.console.contains("not ok "), "a check failed:\n{boot}");
+    for name in checks {
+        boot.shows(&format!("ok {name}\n"));
+    }
+    Some(boot)
+}
+
+fn lives(arch: &str) {
+    let append = "mote.hostname=device-7 mote.sysctl.kernel.panic_on_oops=1 mote.nonsense=1 mote.log=debug";
+    if let Some(boot) = check(arch, "life", append, LIFE) {
+        boot.ends_well();
+    }
+}
+
+#[test]
+fn pods_live_and_end_on_x86_64() {
+    lives("x86_64");
+}
+
+#[test]
+fn pods_live_and_end_on_aarch64() {
+    lives("aarch64");
+}
+
+#[test]
+fn as_many_pods_as_the_board_allows_run_and_sigterm_restarts() {
+    let checks =
+        ["64 pods run", "the 65th is refused by words", "64 containers dying at once are all restarted"];
+    if let Some(boot) = check("x86_64", "crowd", "", &checks) {
+        boot.shows("ok PID 1 grows by at most 4 KB for each\n");
+        assert_eq!(boot.status, 2, "the device did not restart:\n{boot}");
+    }
 }

@@ -160,6 +160,7 @@ fn start(world: &World, i: usize) -> Result<Report> {
         pid_file: None,
         wait: false,
         sibling: true,
+        keep_keyring: false,
         preserved: 0,
     })?;
     Ok(Report::Started { pid: made.pid.as_raw(), netns: pin.inode })

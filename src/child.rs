@@ -43,6 +43,8 @@ pub struct Gear<'fd> {
     pub start: Option<BorrowedFd<'fd>>,
     /// Whether `/` is the initramfs, which cannot be pivoted away from.
     pub on_initramfs: bool,
+    /// Whether the caller's session keyring stays.
+    pub keep_keyring: bool,
     /// How many descriptors after standard error stay open over `execve`.
     pub preserved: u32,
 }
@@ -60,7 +62,7 @@ fn steps(plan: &Plan<'_>, gear: &Gear<'_>) -> Result<Infallible, Failure> {
     prctl::set_dumpable(false).at(Stage::Session, 0)?;
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).at(Stage::Session, 0)?;
     setsid().at(Stage::Session, 0)?;
-    match join_new_session_keyring() {
+    match if gear.keep_keyring { Ok(()) } else { join_new_session_keyring() } {
         // No keys in this kernel, or none left: then there are none of the caller's to keep from the container either.
         Ok(()) | Err(Errno::ENOSYS | Errno::EDQUOT | Errno::EACCES | Errno::EPERM) => {}
         Err(errno) => return Err(errno).at(Stage::Session, 0),

@@ -45,6 +45,8 @@ pub struct Request<'a> {
     pub wait: bool,
     /// Make the first process a sibling of the caller.
     pub sibling: bool,
+    /// Whether the program keeps the caller's session keyring.
+    pub keep_keyring: bool,
     /// How many descriptors after standard error stay open in the program.
     pub preserved: u32,
 }
@@ -184,6 +186,7 @@ pub fn create(request: &Request<'_>) -> Result<Made> {
             terminal,
             start: start.as_ref().map(AsFd::as_fd),
             sibling: request.sibling,
+            keep_keyring: request.keep_keyring,
             preserved: request.preserved,
             cgroup: cgroup.as_ref(),
         },

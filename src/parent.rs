@@ -28,6 +28,8 @@ pub struct Spawn<'a> {
     pub start: Option<BorrowedFd<'a>>,
     /// Make the child a sibling: its parent is the caller's.
     pub sibling: bool,
+    /// Whether the program keeps the caller's session keyring.
+    pub keep_keyring: bool,
     /// How many descriptors after standard error stay open in the program.
     pub preserved: u32,
     /// The cgroup to start in.
@@ -70,6 +72,7 @@ pub fn spawn(plan: &Plan<'_>, spawn: &Spawn<'_>) -> Result<Held> {
         terminal: spawn.terminal,
         start: spawn.start,
         on_initramfs: crate::initramfs::is_root().during("statfs", "/")?,
+        keep_keyring: spawn.keep_keyring,
         preserved: spawn.preserved,
     };
     // A cgroup namespace is made by the child, once it is in its cgroup.

@@ -44,7 +44,16 @@ pub const PRESERVE_FDS: Opt = Opt {
     about: "leave N descriptors after standard error open in the program",
 };
 
-const OPTIONS: &[Opt] = &[BUNDLE, CONSOLE_SOCKET, PID_FILE, PRESERVE_FDS];
+pub const NO_NEW_KEYRING: Opt =
+    Opt { name: "no-new-keyring", short: None, kind: Kind::Flag, about: "keep the caller's session keyring" };
+pub const NO_PIVOT: Opt = Opt {
+    name: "no-pivot",
+    short: None,
+    kind: Kind::Flag,
+    about: "refused: a container could leave a bare chroot",
+};
+
+const OPTIONS: &[Opt] = &[BUNDLE, CONSOLE_SOCKET, NO_NEW_KEYRING, NO_PIVOT, PID_FILE, PRESERVE_FDS];
 
 fn run(context: &Context<'_>) -> Result<i32> {
     create(context, &context.id()?, true)?;
@@ -68,6 +77,10 @@ pub fn request<'a>(context: &'a Context<'_>, id: &'a Id) -> Result<Request<'a>> 
             _ => return Err(context.wrong("preserve-fds", "expected a number from 0 to 1024")),
         },
     };
+    if context.options.has("no-pivot") {
+        return Err(context
+            .wrong("no-pivot", "refused: mote pivots on the initramfs too, and a bare chroot can be left"));
+    }
     Ok(Request {
         root: &context.root,
         id,
@@ -78,6 +91,7 @@ pub fn request<'a>(context: &'a Context<'_>, id: &'a Id) -> Result<Request<'a>> 
         pid_file: context.options.path("pid-file"),
         wait: false,
         sibling: false,
+        keep_keyring: context.options.has("no-new-keyring"),
         preserved,
     })
 }

@@ -1,6 +1,6 @@
 //! `mote run`: makes a container, starts it and, without `--detach`, waits for its end and removes it.
 
-use super::create::{self, BUNDLE, CONSOLE_SOCKET, PID_FILE, PRESERVE_FDS};
+use super::create::{self, BUNDLE, CONSOLE_SOCKET, NO_NEW_KEYRING, NO_PIVOT, PID_FILE, PRESERVE_FDS};
 use super::options::{Kind, Opt};
 use super::{Command, Context};
 use crate::error::Result;
@@ -25,6 +25,8 @@ const OPTIONS: &[Opt] = &[
         kind: Kind::Flag,
         about: "leave the container's state when it has ended",
     },
+    NO_NEW_KEYRING,
+    NO_PIVOT,
     PID_FILE,
     PRESERVE_FDS,
 ];

@@ -53,6 +53,10 @@ pub fn run() -> ! {
     }
     steps.done("starters");
 
+    // One processor may be all there is, and the starters need it more. A report, or a start that takes long, ends the pause.
+    if !world.units.is_empty() {
+        world.poll.pause(200);
+    }
     let sources = persist("signalfd, timerfd", || Sources::open(world));
     event::run(world, sources, |world| {
         steps.done("containers");

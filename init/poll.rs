@@ -89,6 +89,11 @@ impl Poll {
         let _ = self.epoll().and_then(|epoll| epoll.delete(fd)); // never added is fine
     }
 
+    /// Waits until something is ready or `limit_ms` have passed, and leaves it ready.
+    pub fn pause(&self, limit_ms: u16) {
+        let _ = self.epoll().and_then(|epoll| epoll.wait(&mut [EpollEvent::empty()], limit_ms)); // a pause, no more
+    }
+
     /// Waits; returns how many of `events` were filled in.
     pub fn wait(&self, events: &mut [EpollEvent]) -> Result<usize, Errno> {
         self.epoll()?.wait(events, EpollTimeout::NONE)

@@ -5,7 +5,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sched::CloneFlags;
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{Pid, pipe2, read};
 
 use crate::cgroup::Cgroup;
@@ -16,6 +15,7 @@ use crate::stage::{Failure, Stage};
 use crate::sys::clone::{Options, Side, clone, clone3, setns};
 use crate::sys::file;
 use crate::sys::process::pidfd_send_signal;
+use crate::sys::wait::{self, Ended, How};
 
 /// What the child gets besides the plan; see [`Gear`].
 #[derive(Debug, Default)]
@@ -50,7 +50,7 @@ pub struct Held {
 pub fn spawn(plan: &Plan<'_>, spawn: &Spawn<'_>) -> Result<Held> {
     let mut join = Vec::with_capacity(plan.join.len());
     for namespace in &plan.join {
-        let fd = file::open(namespace.path, OFlag::O_RDONLY | OFlag::O_CLOEXEC);
+        let fd = file::open(namespace.path, OFlag::O_RDONLY);
         let fd = fd.during("linux.namespaces: open", namespace.path)?;
         if namespace.kind == CloneFlags::CLONE_NEWNS && is_own_mount_namespace(fd.as_fd()) {
             // Pivoted, it would take the root away from under everybody in it.
@@ -122,12 +122,11 @@ impl Held {
 
     /// What became of a child that ended without a report.
     fn killed(&mut self) -> Error {
-        let pidfd = Id::PIDFd(self.pidfd.as_fd());
         // A sibling is not ours to wait for.
-        let ended = if self.sibling { Err(Errno::ECHILD) } else { waitid(pidfd, WaitPidFlag::WEXITED) };
+        let ended = if self.sibling { Err(Errno::ECHILD) } else { wait::reap(self.pidfd.as_fd()) };
         self.released = ended.is_ok();
         let signal = match ended {
-            Ok(WaitStatus::Signaled(_, signal, _)) => signal as i32,
+            Ok(Ended { how: How::Signal(signal), .. }) => signal,
             _ => 0,
         };
         Error::Killed { signal }
@@ -154,7 +153,7 @@ impl Drop for Held {
         }
         let _ = pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL); // it may be gone already
         if !self.sibling {
-            let _ = waitid(Id::PIDFd(self.pidfd.as_fd()), WaitPidFlag::WEXITED); // as above
+            let _ = wait::reap(self.pidfd.as_fd()); // as above
         }
     }
 }

@@ -9,12 +9,12 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{read, write};
 
 use crate::container::{self, Made, Request, Terminal};
 use crate::error::{During, Error, Result};
 use crate::sys::process::pidfd_send_signal;
+use crate::sys::wait::{self, How};
 use crate::sys::{socket, terminal};
 
 /// Runs a container from its making to its end. Returns its exit status, or 128 and the number of the signal that
@@ -35,7 +35,7 @@ pub fn run(request: &Request<'_>, keep: bool) -> Result<i32> {
         };
     drop(theirs);
     let relay = if made.terminal { Some(Relay::new(ours.as_fd())?) } else { None };
-    let status = wait(&made, &signals, relay.as_ref());
+    let status = follow(&made, &signals, relay.as_ref());
     drop(relay);
     let status = status?;
     if !keep {
@@ -45,7 +45,7 @@ pub fn run(request: &Request<'_>, keep: bool) -> Result<i32> {
 }
 
 /// Passes signals on, and bytes where there is a terminal, until the first process ends.
-fn wait(made: &Made, signals: &SignalFd, relay: Option<&Relay>) -> Result<i32> {
+fn follow(made: &Made, signals: &SignalFd, relay: Option<&Relay>) -> Result<i32> {
     let (mut typing, stdin) = (relay.is_some(), std::io::stdin());
     loop {
         let mut fds: heapless::Vec<PollFd<'_>, 4> = heapless::Vec::new();
@@ -80,19 +80,10 @@ fn wait(made: &Made, signals: &SignalFd, relay: Option<&Relay>) -> Result<i32> {
             if let Some(relay) = relay {
                 relay.drain();
             }
-            return reap(made);
-        }
-    }
-}
-
-/// The exit status of the first process.
-fn reap(made: &Made) -> Result<i32> {
-    loop {
-        match waitid(Id::PIDFd(made.pidfd.as_fd()), WaitPidFlag::WEXITED) {
-            Ok(WaitStatus::Exited(_, code)) => return Ok(code),
-            Ok(WaitStatus::Signaled(_, signal, _)) => return Ok(128 + signal as i32),
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno).during("waitid", ""),
+            return Ok(match wait::reap(made.pidfd.as_fd()).during("waitid", "")?.how {
+                How::Code(code) => code,
+                How::Signal(signal) => 128 + signal,
+            });
         }
     }
 }

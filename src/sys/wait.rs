@@ -29,6 +29,18 @@ pub fn reap_any() -> Result<Option<Ended>, Errno> {
     waitid(libc::P_ALL, 0, libc::WEXITED | libc::WNOHANG)
 }
 
+/// Waits for the child behind `pidfd` to end, and reaps it. Linux 5.4.
+/// Errors: `ECHILD` when it is no child of the caller.
+pub fn reap(pidfd: BorrowedFd<'_>) -> Result<Ended, Errno> {
+    loop {
+        match waitid(libc::P_PIDFD, pidfd.as_raw_fd().cast_unsigned(), libc::WEXITED) {
+            Ok(Some(ended)) => return Ok(ended),
+            Ok(None) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
 /// Whether the process behind `pidfd` is a child, running or not, that has not been reaped. Linux 5.4.
 pub fn is_child(pidfd: BorrowedFd<'_>) -> bool {
     let id = pidfd.as_raw_fd().cast_unsigned();

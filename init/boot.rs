@@ -133,8 +133,9 @@ fn finish(world: &mut World<'_>, settings: &Settings, steps: &Steps, loopback_is
 
 /// Sets `lo` of the device itself up.
 fn loopback() {
-    if let Err(e) = netns::loopback_up() {
-        error!("lo: {e}; programs that connect to 127.0.0.1 will fail");
+    if let Err(errno) = netns::loopback_up() {
+        let why = words(errno);
+        error!("lo: {why}; programs that connect to 127.0.0.1 will fail");
     }
 }
 

@@ -27,16 +27,7 @@ impl<const N: usize> Line<N> {
 
 impl<const N: usize> fmt::Write for Line<N> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        for c in text.chars() {
-            if c.is_control() {
-                for c in c.escape_default() {
-                    self.0.push(c).map_err(|_| fmt::Error)?;
-                }
-            } else {
-                self.0.push(c).map_err(|_| fmt::Error)?;
-            }
-        }
-        Ok(())
+        text.chars().try_for_each(|c| mote::error::put_visible(&mut self.0, c))
     }
 }
 

@@ -3,11 +3,10 @@
 //! PID 1 reads every manifest once at boot and keeps only what its tables hold; the starter of a container reads it
 //! again. Both come through [`read`], so both see the same checks.
 
-use std::io::Read as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-use mote::error::{During as _, Error, Result};
+use mote::error::{Error, Result};
+use mote::input::{self, Input};
 use mote::json::{self, List, Str};
 use mote::object;
 
@@ -98,23 +97,12 @@ pub struct Container {
 /// Reads and checks the manifest at `path`; errors name its last component.
 pub fn read(path: &Path) -> Result<Pod> {
     let file = path.file_name().unwrap_or_default().to_string_lossy();
-    // O_NONBLOCK: a fifo among the manifests must not hold up the boot.
-    let open = std::fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
-    let open = open.during("open", path)?;
-    let meta = open.metadata().during("stat", path)?;
-    let whole = |why: &str| Error::config(&file, "the document", why);
-    if !meta.is_file() {
-        return Err(whole("not a regular file"));
-    }
-    // The limit also holds for a file that grows meanwhile.
-    let mut text = Vec::new();
-    if meta.len() <= MANIFEST_BYTES {
-        text.reserve_exact(usize::try_from(meta.len()).unwrap_or(0) + 1);
-        open.take(MANIFEST_BYTES + 1).read_to_end(&mut text).during("read", path)?;
-    }
-    if meta.len().max(text.len() as u64) > MANIFEST_BYTES {
-        return Err(whole("larger than 256 KiB"));
-    }
+    let refuse = |why: &str| Err(Error::config(&file, "the document", why));
+    let text = match input::read(path, MANIFEST_BYTES)? {
+        Input::Text(text) => text,
+        Input::TooLarge => return refuse("larger than 256 KiB"),
+        Input::NotRegular => return refuse("not a regular file"),
+    };
     parse(&file, &text)
 }
 

@@ -12,8 +12,10 @@
 use std::path::Path;
 
 use log::LevelFilter;
+use mote::input::{self, Input};
 use mote::json::{self, Pairs, Str};
 use mote::object;
+use nix::errno::Errno;
 
 use crate::fields;
 
@@ -51,13 +53,10 @@ impl Settings {
     pub fn read(warn: &mut dyn FnMut(String)) -> Self {
         let mut settings = Self::new();
         let file = Path::new("/etc/mote/init.json");
-        match std::fs::metadata(file) {
-            Ok(meta) if meta.is_file() && meta.len() <= FILE_BYTES => match std::fs::read(file) {
-                Ok(text) => settings.file(&text, warn),
-                Err(e) => warn(format!("init.json: {e}; left aside")),
-            },
+        match input::read(file, FILE_BYTES) {
+            Ok(Input::Text(text)) => settings.file(&text, warn),
             Ok(_) => warn("init.json: not a regular file of at most 64 KiB; left aside".to_owned()),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            Err(e) if e.errno() == Some(Errno::ENOENT) => {}
             Err(e) => warn(format!("init.json: {e}; left aside")),
         }
         match std::fs::read("/proc/cmdline") {

@@ -13,10 +13,10 @@ use nix::fcntl::{OFlag, openat};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
-use nix::sys::socket::{self as inet, AddressFamily, SockFlag, SockType};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, setsid, write};
 
+use crate::netns;
 use crate::plan::{Plan, Process};
 use crate::process;
 use crate::rootfs::{self, walk};
@@ -24,7 +24,7 @@ use crate::stage::{At, Failure, Stage};
 use crate::sys::process::{
     close_range, close_range_cloexec, exit_now, join_new_session_keyring, set_cloexec, setdomainname,
 };
-use crate::sys::{alloc, clone, exec, file, net, socket, terminal};
+use crate::sys::{alloc, clone, exec, file, socket, terminal};
 
 /// What the child brings along from its parent, all of it closed by `execve`.
 #[derive(Debug)]
@@ -77,7 +77,8 @@ fn steps(plan: &Plan<'_>, gear: &Gear<'_>) -> Result<Infallible, Failure> {
         }
     }
     if plan.new_namespaces.contains(CloneFlags::CLONE_NEWNET) {
-        loopback_up().at(Stage::Loopback, 0)?;
+        // Programs expect 127.0.0.1; the new namespace has the interface, down.
+        netns::loopback_up().at(Stage::Loopback, 0)?;
     }
     // Not by clone: there it would be rooted in the caller's cgroup, which CLONE_INTO_CGROUP leaves too late.
     if plan.new_namespaces.contains(CloneFlags::CLONE_NEWCGROUP) {
@@ -99,7 +100,7 @@ fn steps(plan: &Plan<'_>, gear: &Gear<'_>) -> Result<Infallible, Failure> {
     drop(terminal);
     process::become_user(process)?;
     umask(Mode::from_bits_truncate(process.umask));
-    let mut buffer = [0; 4096];
+    let mut buffer = [0; file::PATH_MAX];
     let program = process::find(process.program, process.path, &mut buffer)?;
     close_on_exec(3 + gear.preserved).at(Stage::Stdio, 0)?;
     match gear.start {
@@ -112,12 +113,6 @@ fn steps(plan: &Plan<'_>, gear: &Gear<'_>) -> Result<Infallible, Failure> {
             wait_and_execute(process, program, gear.report, start)
         }
     }
-}
-
-/// Programs expect 127.0.0.1; a new network namespace has the interface, down.
-fn loopback_up() -> nix::Result<()> {
-    let socket = inet::socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
-    net::interface_up(socket.as_fd(), c"lo")
 }
 
 /// What is written through the host's /proc, while it is still there: the container's own may be anything.
@@ -135,7 +130,7 @@ fn host_proc(plan: &Plan<'_>) -> Result<(), Failure> {
 }
 
 fn put(path: &CStr, value: &[u8]) -> nix::Result<()> {
-    write(file::open(path, OFlag::O_WRONLY | OFlag::O_CLOEXEC)?, value).map(drop)
+    write(file::open(path, OFlag::O_WRONLY)?, value).map(drop)
 }
 
 /// Builds the root filesystem and goes there. Returns the container's side of the pseudoterminal.

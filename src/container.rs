@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::stat::fstat;
 use nix::unistd::Pid;
 
 use crate::cgroup::{self, Cgroups};
 use crate::error::{During, Error, Result};
+use crate::input::{self, Input};
 use crate::json;
 use crate::parent::{self, Spawn};
 use crate::plan::{self, Overrides, Plan};
@@ -101,7 +101,12 @@ impl Bundle {
     pub fn read(path: &Path) -> Result<Self> {
         let path = std::path::absolute(path).during("getcwd", path)?;
         let file = path.join("config.json");
-        let text = read_whole(&file)?;
+        let refuse = |why: &str| Err(Error::config(file.display(), "the file", why));
+        let text = match input::read(&file, CONFIG_MAX)? {
+            Input::Text(text) => text,
+            Input::TooLarge => return refuse("larger than 1 MiB"),
+            Input::NotRegular => return refuse("expected a regular file"),
+        };
         Ok(Self { path, text })
     }
 
@@ -113,26 +118,6 @@ impl Bundle {
     fn flawed(&self, field: impl Into<Box<str>>, why: impl Into<Box<str>>) -> Error {
         Error::config(self.path.join("config.json").display(), field, why)
     }
-}
-
-/// Reads a file of configuration: a regular one of a sane size, before any of it is looked at.
-pub fn read_whole(path: &Path) -> Result<Vec<u8>> {
-    // O_NONBLOCK: a fifo in the place of the file must not hold us up.
-    let file = file::open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK);
-    let file = file.during("open", path)?;
-    let stat = fstat(&file).during("fstat", path)?;
-    let refuse = |why: &str| Error::config(path.display(), "the file", why);
-    if stat.st_mode & libc::S_IFMT != libc::S_IFREG {
-        return Err(refuse("expected a regular file"));
-    }
-    let size = u64::try_from(stat.st_size).unwrap_or(u64::MAX);
-    if size > CONFIG_MAX {
-        return Err(refuse("larger than 1 MiB"));
-    }
-    let mut text = Vec::with_capacity(usize::try_from(size).unwrap_or(0).saturating_add(1));
-    let mut limited = std::io::Read::take(std::fs::File::from(file), CONFIG_MAX);
-    std::io::Read::read_to_end(&mut limited, &mut text).during("read", path)?;
-    Ok(text)
 }
 
 /// Makes a container. Whatever fails, everything is taken back.
@@ -229,7 +214,7 @@ fn record(request: &Request<'_>, spec: &Spec<'_>, plan: &Plan<'_>, bundle: &Bund
 
 /// Opens the root filesystem, which must be a directory and no symlink: what one leads to can change any time.
 fn open_root(bundle: &Bundle, plan: &Plan<'_>) -> Result<OwnedFd> {
-    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
     file::open(plan.rootfs, flags).map_err(|errno| {
         let path = String::from_utf8_lossy(plan.rootfs.to_bytes());
         let why = match errno {

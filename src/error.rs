@@ -182,14 +182,17 @@ pub fn words(errno: Errno) -> &'static str {
     }
 }
 
+/// Writes one character, a control character escaped: what strangers name must not move the cursor or fake a line.
+pub fn put_visible(out: &mut impl fmt::Write, c: char) -> fmt::Result {
+    if c.is_control() { c.escape_default().try_for_each(|c| out.write_char(c)) } else { out.write_char(c) }
+}
+
 /// Writes control characters escaped.
 struct OneLine<'a, 'f>(&'a mut fmt::Formatter<'f>);
 
 impl fmt::Write for OneLine<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        text.chars().try_for_each(|c| {
-            if c.is_control() { write!(self.0, "{}", c.escape_default()) } else { self.0.write_char(c) }
-        })
+        text.chars().try_for_each(|c| put_visible(self.0, c))
     }
 }
 

@@ -10,6 +10,12 @@ use std::fmt::{self, Write as _};
 use std::marker::PhantomData;
 use std::ops::Deref;
 
+mod scan;
+mod write;
+
+pub use write::{Writer, escape};
+
+use scan::scan;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
 /// How deep arrays and objects may nest. runtime-spec needs 8, a Kubernetes Pod 12.
@@ -102,11 +108,6 @@ impl<'a> Str<'a> {
         })
     }
 
-    /// How many bytes the decoded text takes at most.
-    pub fn max_len(self) -> usize {
-        self.0.len() // every escape is longer than what it stands for
-    }
-
     /// Whether the decoded text is empty.
     pub fn is_empty(self) -> bool {
         self.0.is_empty()
@@ -134,9 +135,7 @@ impl fmt::Debug for Str<'_> {
 /// The decoded text with control characters escaped: names in messages come from strangers.
 impl fmt::Display for Str<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.chars().try_for_each(|c| {
-            if c.is_control() { write!(f, "{}", c.escape_default()) } else { f.write_char(c) }
-        })
+        self.chars().try_for_each(|c| crate::error::put_visible(f, c))
     }
 }
 
@@ -418,263 +417,6 @@ fn note(step: Step, want: &'static str) {
         }
         trail.steps.push(step);
     });
-}
-
-/// Checks that `text` is one JSON value (RFC 8259) in UTF-8 no deeper than [`MAX_DEPTH`], without recursion.
-/// Returns the offset of the flaw and what is wrong there.
-fn scan(text: &[u8]) -> Result<(), (usize, &'static str)> {
-    if let Err(e) = std::str::from_utf8(text) {
-        return Err((e.valid_up_to(), "not UTF-8"));
-    }
-    let mut scan = Scan { text, at: 0 };
-    // One entry for each open array (false) or object (true).
-    let mut open = heapless::Vec::<bool, MAX_DEPTH>::new();
-    loop {
-        // A value, or the end of an empty container.
-        scan.blank();
-        match scan.next() {
-            Some(b'{') => {
-                open.push(true).map_err(|_| (scan.at - 1, "nested more than 32 deep"))?;
-                scan.blank();
-                if scan.peek() != Some(b'}') {
-                    scan.key()?;
-                    continue;
-                }
-            }
-            Some(b'[') => {
-                open.push(false).map_err(|_| (scan.at - 1, "nested more than 32 deep"))?;
-                scan.blank();
-                if scan.peek() != Some(b']') {
-                    continue;
-                }
-            }
-            Some(b'"') => scan.string()?,
-            Some(b't') => scan.word(b"rue")?,
-            Some(b'f') => scan.word(b"alse")?,
-            Some(b'n') => scan.word(b"ull")?,
-            Some(b'-' | b'0'..=b'9') => scan.number()?,
-            Some(_) => return Err((scan.at - 1, "expected a value")),
-            None => return Err((scan.at, "ends in the middle")),
-        }
-        // What may follow a value: ends of containers, then a comma or the end of the text.
-        loop {
-            scan.blank();
-            let Some(&object) = open.last() else {
-                return if scan.at == text.len() {
-                    Ok(())
-                } else {
-                    Err((scan.at, "more text after the end"))
-                };
-            };
-            match (scan.next(), object) {
-                (Some(b','), true) => {
-                    scan.blank();
-                    scan.key()?;
-                    break;
-                }
-                (Some(b','), false) => break,
-                (Some(b'}'), true) | (Some(b']'), false) => drop(open.pop()),
-                (None, _) => return Err((scan.at, "ends in the middle")),
-                (Some(_), true) => return Err((scan.at - 1, "expected , or }")),
-                (Some(_), false) => return Err((scan.at - 1, "expected , or ]")),
-            }
-        }
-    }
-}
-
-/// A place in a text.
-struct Scan<'a> {
-    text: &'a [u8],
-    at: usize,
-}
-
-impl Scan<'_> {
-    fn peek(&self) -> Option<u8> {
-        self.text.get(self.at).copied()
-    }
-
-    fn next(&mut self) -> Option<u8> {
-        let byte = self.peek()?;
-        self.at += 1;
-        Some(byte)
-    }
-
-    fn blank(&mut self) {
-        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
-            self.at += 1;
-        }
-    }
-
-    fn word(&mut self, rest: &[u8]) -> Result<(), (usize, &'static str)> {
-        rest.iter().try_for_each(|&b| {
-            if self.next() == Some(b) { Ok(()) } else { Err((self.at, "expected true, false or null")) }
-        })
-    }
-
-    fn key(&mut self) -> Result<(), (usize, &'static str)> {
-        match self.next() {
-            Some(b'"') => self.string()?,
-            Some(_) => return Err((self.at - 1, "expected a key in double quotes")),
-            None => return Err((self.at, "ends in the middle")),
-        }
-        self.blank();
-        match self.next() {
-            Some(b':') => Ok(()),
-            Some(_) => Err((self.at - 1, "expected :")),
-            None => Err((self.at, "ends in the middle")),
-        }
-    }
-
-    /// The rest of a string, after its first quote.
-    fn string(&mut self) -> Result<(), (usize, &'static str)> {
-        loop {
-            match self.next() {
-                Some(b'"') => return Ok(()),
-                Some(b'\\') => match self.next() {
-                    Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {}
-                    Some(b'u') => match self.hex4()? {
-                        0xd800..0xdc00 => {
-                            let paired = self.next() == Some(b'\\') && self.next() == Some(b'u');
-                            if !paired || !(0xdc00..0xe000).contains(&self.hex4()?) {
-                                return Err((self.at, "half of a surrogate pair"));
-                            }
-                        }
-                        0xdc00..0xe000 => return Err((self.at, "half of a surrogate pair")),
-                        _ => {}
-                    },
-                    _ => return Err((self.at, "no such escape in a string")),
-                },
-                Some(0..0x20) => return Err((self.at - 1, "a control character in a string")),
-                Some(_) => {}
-                None => return Err((self.at, "ends in the middle")),
-            }
-        }
-    }
-
-    fn hex4(&mut self) -> Result<u32, (usize, &'static str)> {
-        (0..4).try_fold(0, |n, _| {
-            let digit = self.next().and_then(|b| char::from(b).to_digit(16));
-            digit.map(|d| n << 4 | d).ok_or((self.at, "expected four hex digits"))
-        })
-    }
-
-    /// The rest of a number, after its first character.
-    fn number(&mut self) -> Result<(), (usize, &'static str)> {
-        let bad = |at| Err((at, "not a number"));
-        let first = match self.text.get(self.at - 1) {
-            Some(b'-') => self.next(),
-            other => other.copied(),
-        };
-        match first {
-            Some(b'0') => {}
-            Some(b'1'..=b'9') => while self.digit() {},
-            _ => return bad(self.at),
-        }
-        if self.peek() == Some(b'.') {
-            self.at += 1;
-            if !self.digit() {
-                return bad(self.at);
-            }
-            while self.digit() {}
-        }
-        if matches!(self.peek(), Some(b'e' | b'E')) {
-            self.at += 1;
-            if matches!(self.peek(), Some(b'+' | b'-')) {
-                self.at += 1;
-            }
-            if !self.digit() {
-                return bad(self.at);
-            }
-            while self.digit() {}
-        }
-        Ok(())
-    }
-
-    fn digit(&mut self) -> bool {
-        let is = matches!(self.peek(), Some(b'0'..=b'9'));
-        self.at += usize::from(is);
-        is
-    }
-}
-
-/// Writes `text` as the inside of a JSON string: quotes, backslashes and control characters escaped.
-pub fn escape(out: &mut impl fmt::Write, text: &str) -> fmt::Result {
-    text.chars().try_for_each(|c| match c {
-        '"' | '\\' => write!(out, "\\{c}"),
-        '\n' => out.write_str("\\n"),
-        c if c.is_control() => write!(out, "\\u{:04x}", u32::from(c)),
-        c => out.write_char(c),
-    })
-}
-
-/// Writes one JSON object, field by field, in the layout of Go's encoding/json.
-#[derive(Debug)]
-pub struct Writer {
-    out: String,
-    indent: String,
-}
-
-impl Writer {
-    /// Starts an object; with an empty `indent` it is one line without spaces.
-    pub fn new(indent: &str) -> Self {
-        Self { out: String::from("{"), indent: indent.to_owned() }
-    }
-
-    /// `"name": "value"`
-    pub fn string(&mut self, name: &str, value: &str) {
-        self.name(name, 1);
-        self.quoted(value);
-    }
-
-    /// `"name": 1`
-    pub fn number(&mut self, name: &str, value: impl fmt::Display) {
-        self.name(name, 1);
-        let _ = write!(self.out, "{value}"); // writing to a String cannot fail, here and below
-    }
-
-    /// `"name": {"key": "value", ...}`
-    pub fn strings(&mut self, name: &str, pairs: &[(String, String)]) {
-        self.name(name, 1);
-        self.out.push('{');
-        for (key, value) in pairs {
-            self.name(key, 2);
-            self.quoted(value);
-        }
-        self.close(1);
-    }
-
-    /// The whole object.
-    pub fn end(mut self) -> String {
-        self.close(0);
-        self.out
-    }
-
-    fn quoted(&mut self, text: &str) {
-        self.out.push('"');
-        let _ = escape(&mut self.out, text);
-        self.out.push('"');
-    }
-
-    fn name(&mut self, name: &str, depth: usize) {
-        if !self.out.ends_with('{') {
-            self.out.push(',');
-        }
-        self.line(depth);
-        self.quoted(name);
-        self.out.push_str(if self.indent.is_empty() { ":" } else { ": " });
-    }
-
-    fn close(&mut self, depth: usize) {
-        self.line(depth);
-        self.out.push('}');
-    }
-
-    fn line(&mut self, depth: usize) {
-        if !self.indent.is_empty() {
-            self.out.push('\n');
-            (0..depth).for_each(|_| self.out.push_str(&self.indent));
-        }
-    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ pub mod container;
 pub mod error;
 pub mod home;
 pub mod initramfs;
+pub mod input;
 pub mod json;
 pub mod netns;
 pub mod parent;

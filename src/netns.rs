@@ -66,7 +66,7 @@ pub fn ensure(dir: &Path, name: &str) -> Result<Pin> {
         Err(other) => return Err(other),
     }
     unshare(CloneFlags::CLONE_NEWNET).during("unshare", "network namespace")?;
-    loopback_up()?;
+    loopback_up().during("set up", "lo")?;
     let made = pin(&path);
     if made.is_err() {
         let _ = clean(&path); // the first error is the one to tell
@@ -90,9 +90,10 @@ pub fn unpin(dir: &Path, name: &str) -> Result<()> {
 }
 
 /// Sets `lo` up in the caller's network namespace; the kernel adds 127.0.0.1 and ::1 itself.
-pub fn loopback_up() -> Result<()> {
-    let socket = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None);
-    net::interface_up(socket.during("socket", "AF_INET")?.as_fd(), c"lo").during("SIOCSIFFLAGS", "lo")
+/// Allocates nothing.
+pub fn loopback_up() -> nix::Result<()> {
+    let socket = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
+    net::interface_up(socket.as_fd(), c"lo")
 }
 
 /// Binds the caller's own namespace on a new file.

@@ -12,11 +12,9 @@ use nix::unistd::{AccessFlags, chdir, faccessat};
 
 use crate::plan::{CapabilitySets, Process};
 use crate::stage::{At, Failure, Stage};
-use crate::sys::{capability, credentials, file};
+use crate::sys::file::{self, PATH_MAX};
+use crate::sys::{capability, credentials};
 use crate::tables::CAPABILITY_LIMIT;
-
-/// Longest path that the kernel takes, with its NUL; `PATH_MAX`.
-const PATH_MAX: usize = 4096;
 
 /// Sets the resource limits, as long as there is the privilege to raise them.
 pub fn limit(process: &Process<'_>) -> Result<(), Failure> {

@@ -8,10 +8,19 @@ use crate::error::Error;
 use crate::plan::Plan;
 use crate::tables;
 
-/// A group of calls of the child.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Stage {
+/// Declares the stages once: as an enum, and as a table to read one back from its number.
+macro_rules! stages {
+    ($($(#[$meta:meta])* $name:ident,)*) => {
+        /// A group of calls of the child.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[repr(u8)]
+        pub enum Stage { $($(#[$meta])* $name,)* }
+
+        const STAGES: &[Stage] = &[$(Stage::$name,)*];
+    };
+}
+
+stages! {
     /// Nothing failed: sent last, so that the end of the pipe after it means that the program runs.
     Ready,
     /// Leaving the caller's signals, session and keys behind.
@@ -83,49 +92,6 @@ pub enum Stage {
     /// execve.
     Exec,
 }
-
-/// All stages in order, to read one back from its number.
-const STAGES: &[Stage] = {
-    use Stage::*;
-    &[
-        Ready,
-        Session,
-        Cgroup,
-        Join,
-        Loopback,
-        CgroupNamespace,
-        OomScore,
-        Sysctl,
-        Initramfs,
-        Propagation,
-        Root,
-        Mount,
-        Devices,
-        Terminal,
-        Null,
-        Mask,
-        ReadonlyPath,
-        Seal,
-        RootReadonly,
-        Pivot,
-        Hostname,
-        Domainname,
-        Rlimit,
-        Capabilities,
-        Groups,
-        Gid,
-        Uid,
-        Cwd,
-        CwdOutside,
-        NoNewPrivileges,
-        Program,
-        NotInPath,
-        Stdio,
-        Start,
-        Exec,
-    ]
-};
-const _: () = assert!(STAGES.len() == Stage::Exec as usize + 1);
 
 /// Which stage failed, on which item of its list, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

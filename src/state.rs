@@ -187,7 +187,7 @@ impl Record {
 /// proc_pid_stat(5), fields 3 and 22.
 pub fn process_start(pid: Pid) -> Option<u64> {
     let mut buffer = [0; 1024];
-    let file = file::open(format!("/proc/{pid}/stat").as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC).ok()?;
+    let file = file::open(format!("/proc/{pid}/stat").as_str(), OFlag::O_RDONLY).ok()?;
     let len = nix::unistd::read(file, &mut buffer).ok()?;
     let text = std::str::from_utf8(buffer.get(..len)?).ok()?;
     // The name is in parentheses and may hold anything, parentheses included.

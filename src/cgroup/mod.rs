@@ -53,7 +53,7 @@ impl Cgroups {
     /// Looks how this host mounts its cgroups.
     pub fn detect() -> Self {
         let is_v2 = |path: &CStr| statfs(path).is_ok_and(|fs| fs.filesystem_type() == CGROUP2_SUPER_MAGIC);
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
         let open = |path: &CStr| file::open(path, flags).ok();
         if is_v2(c"/sys/fs/cgroup") {
             return Self { unified: true, v2: open(c"/sys/fs/cgroup") };

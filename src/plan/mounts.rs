@@ -7,7 +7,7 @@ use std::path::Path;
 use nix::mount::MsFlags;
 use nix::sched::CloneFlags;
 
-use super::{Checked, Effect, Refused, Spec, Strings, in_container, on_host, refused, wrong};
+use super::{Checked, Effect, Refused, Spec, Strings, in_container, on_host, refused, unsupported, wrong};
 use crate::cgroup::{self, Cgroups};
 use crate::spec;
 use crate::sys::mount::attr;
@@ -129,7 +129,7 @@ fn one<'a>(
             }
             Some(Effect::Bind(kind)) => mount.kind = Kind::Bind { recursive: kind.contains(MsFlags::MS_REC) },
             None if *option == "tmpcopyup" || *option == "idmap" || *option == "ridmap" => {
-                let why = "this version of mote cannot do it yet, and does not run without it";
+                let why = unsupported::WHY;
                 return Err((format!("mounts[{index}].options[{n}]"), format!("\"{option}\": {why}")));
             }
             None if option.chars().any(|c| c == '\0') => {

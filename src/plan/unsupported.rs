@@ -3,6 +3,9 @@
 
 use super::{Checked, Spec};
 
+/// The same for all of them.
+pub const WHY: &str = "this version of mote cannot do it yet, and does not run without it";
+
 /// Refuses the first field that asks for something mote does not do.
 pub fn refuse(spec: &Spec<'_>) -> Checked<()> {
     let (linux, hooks, resources) = (&spec.linux, &spec.hooks, &spec.linux.resources);
@@ -69,9 +72,7 @@ pub fn refuse(spec: &Spec<'_>) -> Checked<()> {
         .find(|(asked, _)| *asked)
         .map(|(_, field)| field.to_owned());
     match first.or(mapped) {
-        Some(field) => {
-            Err((field, "this version of mote cannot do it yet, and does not run without it".to_owned()))
-        }
+        Some(field) => Err((field, WHY.to_owned())),
         None => Ok(()),
     }
 }

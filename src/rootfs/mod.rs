@@ -32,7 +32,7 @@ pub fn detach(propagation: MsFlags) -> nix::Result<()> {
 /// Makes the root filesystem a mount of its own and returns it.
 pub fn bind_root(path: &CStr) -> nix::Result<OwnedFd> {
     let tree = open_tree_clone(At::Path(path, false), true)?;
-    let target = file::open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC)?;
+    let target = file::open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW)?;
     move_mount(tree.as_fd(), target.as_fd())?;
     Ok(tree)
 }
@@ -186,7 +186,7 @@ pub fn make_devices(root: BorrowedFd<'_>) -> nix::Result<()> {
 
 /// Opens the host's null device, to be bound over masked files. What the container has by that name may be anything.
 pub fn open_null() -> nix::Result<OwnedFd> {
-    let null = file::open(c"/dev/null", OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC)?;
+    let null = file::open(c"/dev/null", OFlag::O_PATH | OFlag::O_NOFOLLOW)?;
     let found = fstat(&null)?;
     let is_null = found.st_mode & libc::S_IFMT == libc::S_IFCHR && found.st_rdev == makedev(1, 3);
     if is_null { Ok(null) } else { Err(Errno::ENODEV) }

@@ -7,8 +7,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
 use nix::sys::stat::{Mode, SFlag, fstat, mkdirat};
 
-/// Longest path that the kernel takes, with its NUL; `PATH_MAX`.
-const PATH_MAX: usize = 4096;
+use crate::sys::file::PATH_MAX;
 
 /// As many symlinks as the kernel follows in one path; path_resolution(7).
 const LINKS_MAX: usize = 40;

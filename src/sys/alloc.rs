@@ -32,11 +32,6 @@ pub fn forbid() {
     FORBIDDEN.store(cfg!(debug_assertions), Relaxed);
 }
 
-/// Takes [`forbid`] back, for a child that goes on to do ordinary work.
-pub fn permit() {
-    FORBIDDEN.store(false, Relaxed);
-}
-
 fn count() {
     COUNT.fetch_add(1, Relaxed);
     if cfg!(debug_assertions) && FORBIDDEN.load(Relaxed) {

@@ -10,6 +10,9 @@ use syscalls::{Sysno, syscall};
 
 use super::checked;
 
+/// Longest path that the kernel takes, with its NUL; `PATH_MAX` of limits.h.
+pub const PATH_MAX: usize = 4096;
+
 /// `openat(2)` from the working directory. musl's open(3), which nix has, adds a fcntl(2) for kernels that did not know
 /// `O_CLOEXEC`.
 pub fn open(path: &(impl nix::NixPath + ?Sized), flags: OFlag) -> Result<OwnedFd, Errno> {

@@ -14,13 +14,13 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, setsid, write};
+use nix::unistd::{close, dup2_stderr, dup2_stdin, dup2_stdout, read, setsid, write};
 
 use crate::netns;
 use crate::plan::{Plan, Process};
 use crate::process;
 use crate::rootfs::{self, walk};
-use crate::stage::{At, Failure, Stage};
+use crate::stage::{Ask, At, Failure, Stage};
 use crate::sys::process::{
     close_range, close_range_cloexec, exit_now, join_new_session_keyring, set_cloexec, setdomainname,
 };
@@ -31,6 +31,8 @@ use crate::sys::{alloc, clone, exec, file, socket, terminal};
 pub struct Gear<'fd> {
     /// Where a failure, or readiness, is told.
     pub report: BorrowedFd<'fd>,
+    /// Where the parent's answers come from, and the parent's end of it; set if and only if the plan has something to ask.
+    pub gate: Option<(BorrowedFd<'fd>, BorrowedFd<'fd>)>,
     /// The namespaces of the plan's `join`, opened, in the same order.
     pub join: &'fd [OwnedFd],
     /// `cgroup.procs` of a cgroup to enter, where clone could not do it.
@@ -61,6 +63,13 @@ fn steps(plan: &Plan<'_>, gear: &Gear<'_>) -> Result<Infallible, Failure> {
     // Before anything of the container can look at this process: no ptrace, no /proc/<pid>/fd for others.
     prctl::set_dumpable(false).at(Stage::Session, 0)?;
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).at(Stage::Session, 0)?;
+    if let Some((_, parents)) = gear.gate {
+        // The end of the parent must be the end of the wait.
+        close(parents.as_raw_fd()).at(Stage::Session, 0)?;
+    }
+    if plan.asks.maps {
+        ask(gear, Ask::Maps)?;
+    }
     setsid().at(Stage::Session, 0)?;
     match if gear.keep_keyring { Ok(()) } else { join_new_session_keyring() } {
         // No keys in this kernel, or none left: then there are none of the caller's to keep from the container either.
@@ -83,6 +92,9 @@ fn steps(plan: &Plan<'_>, gear: &Gear<'_>) -> Result<Infallible, Failure> {
     // Not by clone: there it would be rooted in the caller's cgroup, which CLONE_INTO_CGROUP leaves too late.
     if plan.new_namespaces.contains(CloneFlags::CLONE_NEWCGROUP) {
         unshare(CloneFlags::CLONE_NEWCGROUP).at(Stage::CgroupNamespace, 0)?;
+    }
+    if plan.asks.runtime {
+        ask(gear, Ask::Runtime)?;
     }
     host_proc(plan)?;
 
@@ -111,6 +123,20 @@ fn steps(plan: &Plan<'_>, gear: &Gear<'_>) -> Result<Infallible, Failure> {
         Some(start) => {
             close_all_but(3 + gear.preserved, gear.report, start).at(Stage::Stdio, 0)?;
             wait_and_execute(process, program, gear.report, start)
+        }
+    }
+}
+
+/// Waits until the parent has done its part. It kills this process if it cannot.
+fn ask(gear: &Gear<'_>, what: Ask) -> Result<(), Failure> {
+    let (answer, _) = gear.gate.ok_or(Errno::EBADF).at(Stage::Ask, 0)?;
+    write(gear.report, &Failure::asking(what)).at(Stage::Ask, 0)?;
+    loop {
+        match read(answer, &mut [0]) {
+            Ok(1..) => return Ok(()),
+            Ok(0) => exit_now(1), // the parent is gone, and with it whoever could be told
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno).at(Stage::Ask, 0),
         }
     }
 }
@@ -164,6 +190,9 @@ fn mounts(plan: &Plan<'_>, gear: &Gear<'_>) -> Result<Option<OwnedFd>, Failure> 
     }
     if plan.root_readonly {
         rootfs::make_root_readonly(root.as_fd()).at(Stage::RootReadonly, 0)?;
+    }
+    if plan.asks.container {
+        ask(gear, Ask::Container)?;
     }
     rootfs::pivot(root.as_fd()).at(Stage::Pivot, 0)?;
     Ok(terminal)

@@ -15,7 +15,7 @@ use crate::json;
 use crate::parent::{self, Spawn};
 use crate::plan::{self, Overrides, Plan};
 use crate::spec::Spec;
-use crate::stage::{Failure, Stage};
+use crate::stage::{Ask, Failure, Stage};
 use crate::state::{Entry, Id, Record, START_SOCKET, Status, Store, process_start, write_pid_file};
 use crate::strings;
 use crate::sys::file;
@@ -182,7 +182,7 @@ pub fn create(request: &Request<'_>) -> Result<Made> {
     if let Some(file) = request.pid_file {
         write_pid_file(file, pid)?;
     }
-    let pidfd = held.ready(&plan, !request.wait).inspect_err(|_| {
+    let pidfd = held.ready(&plan, !request.wait, &mut answer).inspect_err(|_| {
         if let Some(file) = request.pid_file {
             let _ = std::fs::remove_file(file); // as much as can be taken back
         }
@@ -192,6 +192,13 @@ pub fn create(request: &Request<'_>) -> Result<Made> {
     let mut entry = entry;
     entry.unlock();
     Ok(Made { pid, pidfd, terminal: terminal.is_some(), store, entry, cgroups, cgroup })
+}
+
+/// Does the parent's part of a create. No plan asks for any of it yet.
+fn answer(ask: Ask) -> Result<()> {
+    match ask {
+        Ask::Maps | Ask::Runtime | Ask::Container => Ok(()),
+    }
 }
 
 /// What is known about a container that is being made.

@@ -5,13 +5,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sched::CloneFlags;
-use nix::unistd::{Pid, pipe2, read};
+use nix::unistd::{Pid, pipe2, read, write};
 
 use crate::cgroup::Cgroup;
 use crate::child::{self, Gear};
 use crate::error::{During, Error, Result};
 use crate::plan::Plan;
-use crate::stage::{Failure, Stage};
+use crate::stage::{Ask, Failure, Stage};
 use crate::sys::clone::{Options, Side, clone, clone3, setns};
 use crate::sys::file;
 use crate::sys::process::pidfd_send_signal;
@@ -42,6 +42,7 @@ pub struct Held {
     pid: Pid,
     pidfd: OwnedFd,
     report: OwnedFd,
+    gate: Option<OwnedFd>,
     sibling: bool,
     released: bool,
 }
@@ -64,8 +65,10 @@ pub fn spawn(plan: &Plan<'_>, spawn: &Spawn<'_>) -> Result<Held> {
         join.push(fd);
     }
     let (report, report_to) = pipe2(OFlag::O_CLOEXEC).during("pipe2", "")?;
+    let gate = plan.asks.any().then(|| pipe2(OFlag::O_CLOEXEC)).transpose().during("pipe2", "")?;
     let mut gear = Gear {
         report: report_to.as_fd(),
+        gate: gate.as_ref().map(|(answer, to)| (answer.as_fd(), to.as_fd())),
         join: &join,
         cgroup_procs: None,
         stdio: spawn.stdio,
@@ -89,7 +92,10 @@ pub fn spawn(plan: &Plan<'_>, spawn: &Spawn<'_>) -> Result<Held> {
     };
     match side.during("clone3", "")? {
         Side::Child => child::run(plan, &gear),
-        Side::Parent(pid, pidfd) => Ok(Held { pid, pidfd, report, sibling: spawn.sibling, released: false }),
+        Side::Parent(pid, pidfd) => {
+            let gate = gate.map(|(_, to)| to);
+            Ok(Held { pid, pidfd, report, gate, sibling: spawn.sibling, released: false })
+        }
     }
 }
 
@@ -105,12 +111,25 @@ impl Held {
         self.pid
     }
 
-    /// Waits until the child says that all is ready. With `execute` also until its program runs.
-    pub fn ready(mut self, plan: &Plan<'_>, execute: bool) -> Result<OwnedFd> {
-        let Some(first) = self.next()? else { return Err(self.killed()) };
-        match first {
-            Failure { stage: Stage::Ready, .. } => {}
-            failure => return Err(failure.explain(plan)),
+    /// Waits until the child says that all is ready, and does what it asks for with `answer` meanwhile. With `execute` also
+    /// until its program runs. When an answer fails the child is killed.
+    pub fn ready(
+        mut self,
+        plan: &Plan<'_>,
+        execute: bool,
+        answer: &mut dyn FnMut(Ask) -> Result<()>,
+    ) -> Result<OwnedFd> {
+        loop {
+            let Some(report) = self.next()? else { return Err(self.killed()) };
+            match (report.asked(), &self.gate) {
+                (Some(ask), Some(gate)) => {
+                    answer(ask)?;
+                    // Should it have been killed meanwhile, the next report says so.
+                    let _ = write(gate, &[1]);
+                }
+                _ if report.stage == Stage::Ready => break,
+                _ => return Err(report.explain(plan)),
+            }
         }
         // The pipe closes with execve; before that only a failure comes through.
         if execute && let Some(failure) = self.next()? {

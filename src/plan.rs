@@ -11,6 +11,7 @@ use nix::sched::CloneFlags;
 use crate::cgroup::{self, Cgroups};
 use crate::json::{List, Str};
 use crate::spec::Spec;
+use crate::stage::Asks;
 use crate::strings::{Refused, Strings};
 use crate::sys::exec::CStrList;
 use crate::tables::{self, Effect, lookup};
@@ -63,6 +64,8 @@ pub struct Plan<'a> {
     pub cgroup: &'a CStr,
     /// Which devices may be used.
     pub devices: Vec<cgroup::devices::Rule>,
+    /// What the parent has to do while the child waits.
+    pub asks: Asks,
 }
 
 /// A namespace to join.
@@ -169,6 +172,7 @@ pub fn make<'a>(
         process: process::plan(process, overrides, strings)?,
         cgroup,
         devices: devices(spec)?,
+        asks: Asks::default(),
     })
 }
 

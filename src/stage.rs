@@ -23,6 +23,8 @@ macro_rules! stages {
 stages! {
     /// Nothing failed: sent last, so that the end of the pipe after it means that the program runs.
     Ready,
+    /// No failure: the child waits for its parent; the item is the [`Ask`].
+    Ask,
     /// Leaving the caller's signals, session and keys behind.
     Session,
     /// Entering the cgroup.
@@ -93,6 +95,36 @@ stages! {
     Exec,
 }
 
+/// What the child needs of its parent, which has privileges and a view of the host that the child has given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u16)]
+pub enum Ask {
+    /// The id mappings of its new user namespace.
+    Maps,
+    /// What happens once all namespaces exist, with the host's mounts still in place.
+    Runtime,
+    /// What happens once everything is mounted, before pivot_root.
+    Container,
+}
+
+/// Which of them a container has work for. None of them costs a container nothing.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Asks {
+    /// [`Ask::Maps`]
+    pub maps: bool,
+    /// [`Ask::Runtime`]
+    pub runtime: bool,
+    /// [`Ask::Container`]
+    pub container: bool,
+}
+
+impl Asks {
+    /// Whether the child has to wait for its parent at all.
+    pub fn any(self) -> bool {
+        self.maps || self.runtime || self.container
+    }
+}
+
 /// Which stage failed, on which item of its list, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Failure {
@@ -107,6 +139,17 @@ pub struct Failure {
 impl Failure {
     /// What is sent when all went well.
     pub const READY: [u8; 8] = [Stage::Ready as u8, 0, 0, 0, 0, 0, 0, 0];
+
+    /// What is sent to have the parent do its part.
+    pub fn asking(ask: Ask) -> [u8; 8] {
+        Self { stage: Stage::Ask, item: ask as u16, errno: Errno::UnknownErrno }.to_bytes()
+    }
+
+    /// What the child asks for, if that is what came.
+    pub fn asked(self) -> Option<Ask> {
+        let asks = [Ask::Maps, Ask::Runtime, Ask::Container];
+        asks.into_iter().find(|ask| self.stage == Stage::Ask && self.item == *ask as u16)
+    }
 
     /// As it goes through the pipe: fewer bytes than `PIPE_BUF`, so all or none.
     pub fn to_bytes(self) -> [u8; 8] {
@@ -132,7 +175,7 @@ impl Failure {
         let program = text(Some(plan.process.program));
         let mut what = String::new();
         let _ = match self.stage {
-            Stage::Ready | Stage::Session => write!(what, "leave the caller's session"),
+            Stage::Ready | Stage::Ask | Stage::Session => write!(what, "leave the caller's session"),
             Stage::Cgroup => write!(what, "enter the cgroup \"{}\"", text(Some(plan.cgroup))),
             Stage::Join => {
                 let join = plan.join.get(item);
@@ -213,5 +256,13 @@ mod tests {
             let failure = Failure { stage: *stage, item: 513, errno: Errno::EXDEV };
             assert_eq!(Failure::from_bytes(failure.to_bytes()), failure);
         }
+    }
+
+    #[test]
+    fn what_the_child_asks_for_survives_the_pipe() {
+        for ask in [Ask::Maps, Ask::Runtime, Ask::Container] {
+            assert_eq!(Failure::from_bytes(Failure::asking(ask)).asked(), Some(ask));
+        }
+        assert_eq!(Failure::from_bytes(Failure::READY).asked(), None);
     }
 }

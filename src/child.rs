@@ -20,6 +20,7 @@ use crate::netns;
 use crate::plan::{Plan, Process};
 use crate::process;
 use crate::rootfs::{self, walk};
+use crate::scheduling;
 use crate::stage::{Ask, At, Failure, Stage};
 use crate::sys::process::{
     close_range, close_range_cloexec, exit_now, join_new_session_keyring, set_cloexec, setdomainname,
@@ -79,6 +80,8 @@ fn steps(plan: &Plan<'_>, gear: &Gear<'_>) -> Result<Infallible, Failure> {
     if let Some(procs) = gear.cgroup_procs {
         write(procs, b"0").at(Stage::Cgroup, 0)?;
     }
+    // While the privileges are those of the host; a user namespace that is joined has others.
+    scheduling::apply(&plan.scheduling)?;
     for (i, (join, namespace)) in plan.join.iter().zip(gear.join).enumerate() {
         // The pid namespace was joined by the parent: it counts for children only.
         if join.kind != CloneFlags::CLONE_NEWPID {

@@ -16,6 +16,7 @@ pub mod plan;
 pub mod process;
 pub mod rootfs;
 pub mod run;
+pub mod scheduling;
 pub mod spec;
 pub mod stage;
 pub mod state;

@@ -18,10 +18,12 @@ use crate::tables::{self, Effect, lookup};
 
 mod mounts;
 mod process;
+mod scheduling;
 mod unsupported;
 
 pub use mounts::{Kind, Mount};
 pub use process::{CapabilitySets, Process};
+pub use scheduling::{NumberSet, Scheduling};
 
 /// A wrong field: its path and what is wrong.
 pub type Wrong = (String, String);
@@ -60,6 +62,8 @@ pub struct Plan<'a> {
     pub domainname: Option<&'a CStr>,
     /// The program and who it runs as.
     pub process: Process<'a>,
+    /// When it gets the processor and the disk, and where its memory comes from.
+    pub scheduling: Scheduling,
     /// The container's cgroup, relative to the hierarchy's mount point, without a leading slash.
     pub cgroup: &'a CStr,
     /// Which devices may be used.
@@ -170,6 +174,7 @@ pub fn make<'a>(
         hostname,
         domainname,
         process: process::plan(process, overrides, strings)?,
+        scheduling: scheduling::plan(process, &spec.linux)?,
         cgroup,
         devices: devices(spec)?,
         asks: Asks::default(),
@@ -305,6 +310,20 @@ fn in_container<'a>(strings: &mut Strings<'a>, path: Str<'_>, field: &str) -> Ch
         return wrong(field, "expected an absolute path");
     }
     strings.decode(b"", path).map_err(|e| refused(field, e))
+}
+
+/// What a word of a table stands for.
+fn one_of<T: Copy>(table: &[(&'static str, T)], word: Str<'_>, field: &str) -> Checked<T> {
+    lookup(table, word)
+        .ok_or_else(|| (field.to_owned(), format!("\"{word}\" is none of {}", tables::names(table))))
+}
+
+/// The flags that the words of a list stand for, together.
+fn flags(table: &[(&'static str, u32)], words: &List<Str<'_>>, field: &str) -> Checked<u32> {
+    words
+        .iter()
+        .enumerate()
+        .try_fold(0, |all, (i, word)| Ok(all | one_of(table, *word, &format!("{field}[{i}]"))?))
 }
 
 /// A wrong field.

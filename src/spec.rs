@@ -54,12 +54,46 @@ object! {
         apparmor_profile: Option<Str<'a>> = "apparmorProfile",
         /// Not done yet.
         selinux_label: Option<Str<'a>> = "selinuxLabel",
-        /// Not done yet.
-        scheduler: Present = "scheduler",
-        /// Not done yet.
-        io_priority: Present = "ioPriority",
-        /// Not done yet.
-        exec_cpu_affinity: Present = "execCPUAffinity",
+        /// When it gets the processor.
+        scheduler: Option<Scheduler<'a>> = "scheduler",
+        /// When it gets the disk.
+        io_priority: Option<IoPriority<'a>> = "ioPriority",
+        /// Which processors `exec` runs on.
+        exec_cpu_affinity: Option<CpuAffinity<'a>> = "execCPUAffinity",
+    }
+
+    /// `process.scheduler`
+    pub struct Scheduler<'a> {
+        /// Such as `SCHED_BATCH`.
+        policy: Str<'a> = "policy",
+        /// For the policies that are not real-time ones.
+        nice: i32 = "nice",
+        /// For the real-time policies.
+        priority: i32 = "priority",
+        /// Such as `SCHED_FLAG_RESET_ON_FORK`.
+        flags: List<Str<'a>> = "flags",
+        /// For `SCHED_DEADLINE`, in nanoseconds.
+        runtime: u64 = "runtime",
+        /// For `SCHED_DEADLINE`, in nanoseconds.
+        deadline: u64 = "deadline",
+        /// For `SCHED_DEADLINE`, in nanoseconds.
+        period: u64 = "period",
+    }
+
+    /// `process.ioPriority`
+    pub struct IoPriority<'a> {
+        /// Such as `IOPRIO_CLASS_BE`.
+        class: Str<'a> = "class",
+        /// From 0, the highest, to 7.
+        priority: i32 = "priority",
+    }
+
+    /// `process.execCPUAffinity`: lists such as `0-3,7`.
+    pub struct CpuAffinity<'a> {
+        /// Before it enters the container's cgroup.
+        before: Str<'a> = "initial",
+        /// Once it is there.
+        after: Str<'a> = "final",
     }
 
     /// `process.consoleSize`
@@ -176,14 +210,32 @@ object! {
         time_offsets: Present = "timeOffsets",
         /// Not done yet.
         mount_label: Option<Str<'a>> = "mountLabel",
-        /// Not done yet.
-        personality: Present = "personality",
+        /// What system the kernel says it is.
+        personality: Option<Personality<'a>> = "personality",
         /// Not done yet.
         intel_rdt: Present = "intelRdt",
-        /// Not done yet.
-        memory_policy: Present = "memoryPolicy",
+        /// Which NUMA nodes memory comes from.
+        memory_policy: Option<MemoryPolicy<'a>> = "memoryPolicy",
         /// Not done yet.
         net_devices: Pairs<'a, Present> = "netDevices",
+    }
+
+    /// `linux.personality`
+    pub struct Personality<'a> {
+        /// `LINUX` or `LINUX32`.
+        domain: Str<'a> = "domain",
+        /// runtime-spec defines none.
+        flags: List<Str<'a>> = "flags",
+    }
+
+    /// `linux.memoryPolicy`
+    pub struct MemoryPolicy<'a> {
+        /// Such as `MPOL_BIND`.
+        mode: Str<'a> = "mode",
+        /// A list such as `0-3,7`.
+        nodes: Str<'a> = "nodes",
+        /// Such as `MPOL_F_STATIC_NODES`.
+        flags: List<Str<'a>> = "flags",
     }
 
     /// `linux.namespaces[]`

@@ -29,6 +29,14 @@ stages! {
     Session,
     /// Entering the cgroup.
     Cgroup,
+    /// `process.ioPriority`
+    IoPriority,
+    /// `linux.memoryPolicy`
+    MemoryPolicy,
+    /// `linux.personality`
+    Personality,
+    /// `process.scheduler`
+    Scheduler,
     /// Joining a namespace.
     Join,
     /// Bringing up the loopback interface of a new network namespace.
@@ -177,6 +185,10 @@ impl Failure {
         let _ = match self.stage {
             Stage::Ready | Stage::Ask | Stage::Session => write!(what, "leave the caller's session"),
             Stage::Cgroup => write!(what, "enter the cgroup \"{}\"", text(Some(plan.cgroup))),
+            Stage::IoPriority => write!(what, "process.ioPriority"),
+            Stage::MemoryPolicy => write!(what, "linux.memoryPolicy"),
+            Stage::Personality => write!(what, "linux.personality"),
+            Stage::Scheduler => write!(what, "process.scheduler"),
             Stage::Join => {
                 let join = plan.join.get(item);
                 let named =

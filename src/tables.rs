@@ -241,6 +241,53 @@ pub const SYSCTLS: &[(&str, CloneFlags)] = &[
     ("kernel.domainname", CloneFlags::CLONE_NEWUTS),
 ];
 
+/// Scheduling policies; sched(7). `SCHED_ISO` has a number and no implementation in Linux.
+pub const SCHEDULER_POLICIES: &[(&str, u32)] = &[
+    ("SCHED_OTHER", 0),
+    ("SCHED_FIFO", 1),
+    ("SCHED_RR", 2),
+    ("SCHED_BATCH", 3),
+    ("SCHED_ISO", 4),
+    ("SCHED_IDLE", 5),
+    ("SCHED_DEADLINE", 6),
+];
+
+/// Flags of `sched_setattr(2)`.
+pub const SCHEDULER_FLAGS: &[(&str, u32)] = &[
+    ("SCHED_FLAG_RESET_ON_FORK", 0x01),
+    ("SCHED_FLAG_RECLAIM", 0x02),
+    ("SCHED_FLAG_DL_OVERRUN", 0x04),
+    ("SCHED_FLAG_KEEP_POLICY", 0x08),
+    ("SCHED_FLAG_KEEP_PARAMS", 0x10),
+    ("SCHED_FLAG_UTIL_CLAMP_MIN", 0x20),
+    ("SCHED_FLAG_UTIL_CLAMP_MAX", 0x40),
+];
+
+/// Classes of `ioprio_set(2)`.
+pub const IO_CLASSES: &[(&str, u32)] =
+    &[("IOPRIO_CLASS_RT", 1), ("IOPRIO_CLASS_BE", 2), ("IOPRIO_CLASS_IDLE", 3)];
+
+/// Domains of `personality(2)`.
+pub const PERSONALITIES: &[(&str, u32)] = &[("LINUX", 0), ("LINUX32", 8)];
+
+/// Modes of `set_mempolicy(2)`.
+pub const MEMORY_MODES: &[(&str, u32)] = &[
+    ("MPOL_DEFAULT", 0),
+    ("MPOL_PREFERRED", 1),
+    ("MPOL_BIND", 2),
+    ("MPOL_INTERLEAVE", 3),
+    ("MPOL_LOCAL", 4),
+    ("MPOL_PREFERRED_MANY", 5),
+    ("MPOL_WEIGHTED_INTERLEAVE", 6),
+];
+
+/// Flags of `set_mempolicy(2)`, to be added to the mode.
+pub const MEMORY_FLAGS: &[(&str, u32)] = &[
+    ("MPOL_F_NUMA_BALANCING", 1 << 13),
+    ("MPOL_F_RELATIVE_NODES", 1 << 14),
+    ("MPOL_F_STATIC_NODES", 1 << 15),
+];
+
 /// The first number of the real-time signals as a program sees them: the C library keeps 32 and 33.
 const SIGRTMIN: i32 = 34;
 /// The last signal there is.
@@ -289,6 +336,11 @@ mod tests {
         all_differ(RLIMITS.iter().map(|row| row.0));
         all_differ(NAMESPACES.iter().map(|row| row.0));
         all_differ(SYSCTLS.iter().map(|row| row.0));
+        for table in
+            [SCHEDULER_POLICIES, SCHEDULER_FLAGS, IO_CLASSES, PERSONALITIES, MEMORY_MODES, MEMORY_FLAGS]
+        {
+            all_differ(table.iter().map(|row| row.0));
+        }
     }
 
     #[test]

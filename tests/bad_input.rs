@@ -197,7 +197,28 @@ fn full() -> Value {
     config["linux"]["sysctl"] = json!({"net.ipv4.ip_forward": "1"});
     config["linux"]["namespaces"][1]["path"] = json!("/proc/self/ns/net");
     config["linux"]["cgroupsPath"] = json!("/x");
+    config["process"]["scheduler"] = json!({
+        "policy": "SCHED_OTHER", "nice": 1, "priority": 0, "flags": ["SCHED_FLAG_RESET_ON_FORK"],
+        "runtime": 0, "deadline": 0, "period": 0,
+    });
+    config["process"]["ioPriority"] = json!({"class": "IOPRIO_CLASS_BE", "priority": 4});
+    config["process"]["execCPUAffinity"] = json!({"initial": "0", "final": "0"});
+    config["linux"]["personality"] = json!({"domain": "LINUX", "flags": []});
+    config["linux"]["memoryPolicy"] =
+        json!({"mode": "MPOL_BIND", "nodes": "0", "flags": ["MPOL_F_STATIC_NODES"]});
     config
+}
+
+/// Puts a value in a place, making the objects on the way.
+fn put(config: &mut Value, pointer: &str, value: Value) {
+    let mut at = config;
+    for key in pointer.split('/').skip(1) {
+        at = match at {
+            Value::Array(list) => &mut list[key.parse::<usize>().unwrap()],
+            other => &mut other[key],
+        };
+    }
+    *at = value;
 }
 
 #[test]
@@ -212,7 +233,7 @@ fn a_wrong_type_is_named_by_its_json_path_in_every_field() {
         for bad in [json!("text"), json!(-7), json!(true), json!([[]]), json!({"x": {}}), json!(1.5)] {
             let good = config.pointer(&pointer).unwrap();
             let same = good.is_string() && bad.is_string() || good.is_boolean() && bad.is_boolean();
-            let signed = path == "process.oomScoreAdj" && bad == -7;
+            let signed = matches!(&*path, "process.oomScoreAdj" | "process.scheduler.nice") && bad == -7;
             // An array of objects may say that its element is wrong; an object with strange keys ignores them.
             if same || signed || good.is_object() && bad.is_object() {
                 continue;
@@ -271,6 +292,66 @@ fn a_wrong_value_is_named_by_its_json_path() {
         ("/ociVersion", json!("2.0.0"), "ociVersion"),
         ("/ociVersion", json!("nonsense"), "ociVersion"),
         ("/ociVersion", json!(""), "ociVersion"),
+        ("/process/scheduler", json!({}), "process.scheduler.policy: missing"),
+        ("/process/scheduler/policy", json!("SCHED_NORMAL"), "none of SCHED_OTHER, SCHED_FIFO, SCHED_RR"),
+        ("/process/scheduler/policy", json!("sched_other"), "process.scheduler.policy"),
+        ("/process/scheduler/policy", json!("SCHED_FIFO"), "process.scheduler.priority"),
+        ("/process/scheduler/nice", json!(20), "process.scheduler.nice"),
+        ("/process/scheduler/nice", json!(-21), "process.scheduler.nice"),
+        ("/process/scheduler/nice", json!(2_147_483_648u64), "process.scheduler.nice"),
+        ("/process/scheduler/priority", json!(1), "process.scheduler.priority"),
+        ("/process/scheduler/priority", json!(-1), "process.scheduler.priority"),
+        ("/process/scheduler", json!({"policy": "SCHED_RR", "priority": 100}), "process.scheduler.priority"),
+        ("/process/scheduler", json!({"policy": "SCHED_FIFO", "priority": 0}), "process.scheduler.priority"),
+        ("/process/scheduler/flags", json!(["SCHED_FLAG_RECLAIM", "x"]), "process.scheduler.flags[1]: \"x\""),
+        ("/process/scheduler/flags", json!([""]), "process.scheduler.flags[0]"),
+        ("/process/scheduler/runtime", json!(1), "process.scheduler.runtime"),
+        ("/process/scheduler/deadline", json!(1), "process.scheduler.deadline"),
+        ("/process/scheduler/period", json!(1), "process.scheduler.period"),
+        ("/process/scheduler", json!({"policy": "SCHED_DEADLINE"}), "process.scheduler.runtime"),
+        (
+            "/process/scheduler",
+            json!({"policy": "SCHED_DEADLINE", "runtime": 2000, "deadline": 1999}),
+            "process.scheduler.deadline",
+        ),
+        (
+            "/process/scheduler",
+            json!({"policy": "SCHED_DEADLINE", "runtime": 2000, "deadline": 2000, "period": 1999}),
+            "process.scheduler.period",
+        ),
+        (
+            "/process/scheduler",
+            json!({"policy": "SCHED_DEADLINE", "runtime": 2000, "deadline": 9_223_372_036_854_775_808u64}),
+            "process.scheduler.deadline",
+        ),
+        ("/process/ioPriority", json!({}), "process.ioPriority.class: missing"),
+        ("/process/ioPriority/class", json!("IOPRIO_CLASS_NONE"), "process.ioPriority.class"),
+        ("/process/ioPriority/priority", json!(8), "process.ioPriority.priority"),
+        ("/process/ioPriority/priority", json!(-1), "process.ioPriority.priority"),
+        ("/process/execCPUAffinity/initial", json!("0,"), "process.execCPUAffinity.initial"),
+        ("/process/execCPUAffinity/initial", json!("all"), "process.execCPUAffinity.initial"),
+        ("/process/execCPUAffinity/final", json!("1-0"), "process.execCPUAffinity.final"),
+        ("/process/execCPUAffinity/final", json!("1024"), "process.execCPUAffinity.final"),
+        ("/linux/personality", json!({}), "linux.personality.domain: missing"),
+        ("/linux/personality/domain", json!("BSD"), "none of LINUX, LINUX32"),
+        ("/linux/personality/flags", json!(["ADDR_NO_RANDOMIZE"]), "linux.personality.flags[0]"),
+        ("/linux/memoryPolicy", json!({"nodes": "0"}), "linux.memoryPolicy.mode: missing"),
+        ("/linux/memoryPolicy/mode", json!("MPOL_NEAREST"), "linux.memoryPolicy.mode"),
+        ("/linux/memoryPolicy/mode", json!("MPOL_DEFAULT"), "linux.memoryPolicy.nodes"),
+        ("/linux/memoryPolicy/mode", json!("MPOL_LOCAL"), "linux.memoryPolicy.nodes"),
+        ("/linux/memoryPolicy/nodes", json!(""), "linux.memoryPolicy.nodes: missing"),
+        ("/linux/memoryPolicy/nodes", json!("0-"), "linux.memoryPolicy.nodes"),
+        ("/linux/memoryPolicy/flags/0", json!("MPOL_F_NOSUCH"), "linux.memoryPolicy.flags[0]"),
+        (
+            "/linux/memoryPolicy/flags",
+            json!(["MPOL_F_STATIC_NODES", "MPOL_F_RELATIVE_NODES"]),
+            "linux.memoryPolicy.flags",
+        ),
+        (
+            "/linux/memoryPolicy",
+            json!({"mode": "MPOL_PREFERRED", "flags": ["MPOL_F_STATIC_NODES"]}),
+            "linux.memoryPolicy.flags",
+        ),
     ];
     for (pointer, bad, path) in cases {
         let mut broken = full();
@@ -278,7 +359,7 @@ fn a_wrong_value_is_named_by_its_json_path() {
         if pointer.ends_with("namespaces/1/path") {
             broken["linux"]["namespaces"][1]["path"] = json!("");
         }
-        *broken.pointer_mut(pointer).unwrap() = bad.clone();
+        put(&mut broken, pointer, bad.clone());
         refused(&t, &serde_json::to_vec(&broken).unwrap(), &[path]);
     }
 }

@@ -23,9 +23,7 @@ pub fn refuse(spec: &Spec<'_>) -> Checked<()> {
         (!linux.gid_mappings.is_empty(), "linux.gidMappings"),
         (linux.time_offsets.0, "linux.timeOffsets"),
         (linux.mount_label.is_some_and(|label| !label.is_empty()), "linux.mountLabel"),
-        (linux.personality.0, "linux.personality"),
         (linux.intel_rdt.0, "linux.intelRdt"),
-        (linux.memory_policy.0, "linux.memoryPolicy"),
         (!linux.net_devices.is_empty(), "linux.netDevices"),
         // Zero, and minus one, are how engines write "no limit".
         (memory.limit > 0, "linux.resources.memory.limit"),
@@ -60,9 +58,6 @@ pub fn refuse(spec: &Spec<'_>) -> Checked<()> {
     let asked_of_process = [
         (process.is_some_and(|p| labelled(p.apparmor_profile)), "process.apparmorProfile"),
         (process.is_some_and(|p| labelled(p.selinux_label)), "process.selinuxLabel"),
-        (process.is_some_and(|p| p.scheduler.0), "process.scheduler"),
-        (process.is_some_and(|p| p.io_priority.0), "process.ioPriority"),
-        (process.is_some_and(|p| p.exec_cpu_affinity.0), "process.execCPUAffinity"),
     ];
     let mapped = spec.mounts.iter().position(|m| !m.uid_mappings.is_empty() || !m.gid_mappings.is_empty());
     let mapped = mapped.map(|i| format!("mounts[{i}].uidMappings"));

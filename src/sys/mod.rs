@@ -15,6 +15,7 @@ pub mod file;
 pub mod mount;
 pub mod net;
 pub mod process;
+pub mod scheduling;
 pub mod socket;
 pub mod terminal;
 pub mod wait;

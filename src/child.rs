@@ -22,9 +22,7 @@ use crate::process;
 use crate::rootfs::{self, walk};
 use crate::scheduling;
 use crate::stage::{Ask, At, Failure, Stage};
-use crate::sys::process::{
-    close_range, close_range_cloexec, exit_now, join_new_session_keyring, set_cloexec, setdomainname,
-};
+use crate::sys::process::{close_range, exit_now, join_new_session_keyring, set_cloexec, setdomainname};
 use crate::sys::{alloc, clone, exec, file, socket, terminal};
 
 /// What the child brings along from its parent, all of it closed by `execve`.
@@ -113,20 +111,18 @@ fn steps(plan: &Plan<'_>, gear: &Gear<'_>) -> Result<Infallible, Failure> {
     process::limit(process)?;
     stdio(gear, terminal.as_ref()).at(Stage::Stdio, 0)?;
     drop(terminal);
+    // Before the working directory is entered: it may be a path through one of them (CVE-2024-21626).
+    close_all_but(3 + gear.preserved, gear.report, gear.start).at(Stage::Stdio, 0)?;
     process::become_user(process)?;
     umask(Mode::from_bits_truncate(process.umask));
     let mut buffer = [0; file::PATH_MAX];
     let program = process::find(process.program, process.path, &mut buffer)?;
-    close_on_exec(3 + gear.preserved).at(Stage::Stdio, 0)?;
     match gear.start {
         None => {
             write(gear.report, &Failure::READY).at(Stage::Exec, 0)?;
             execute(process, program)
         }
-        Some(start) => {
-            close_all_but(3 + gear.preserved, gear.report, start).at(Stage::Stdio, 0)?;
-            wait_and_execute(process, program, gear.report, start)
-        }
+        Some(start) => wait_and_execute(process, program, gear.report, start),
     }
 }
 
@@ -234,37 +230,33 @@ fn stdio(gear: &Gear<'_>, terminal: Option<&OwnedFd>) -> nix::Result<()> {
     dup2_stderr(error)
 }
 
-/// Nothing of mote's or of its caller's goes along but what was asked for.
-fn close_on_exec(first: u32) -> nix::Result<()> {
-    match close_range_cloexec(first) {
-        Err(Errno::ENOSYS | Errno::EINVAL) => {
-            // Before Linux 5.11: each number there can be.
-            let limit = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE)?.1;
-            let first = i32::try_from(first).unwrap_or(i32::MAX);
-            for fd in first..i32::try_from(limit).unwrap_or(i32::MAX).min(1 << 20) {
-                let _ = set_cloexec(fd); // most numbers are not open
+/// Closes whatever is open from `first` up, but for `report` and `start`, which `execve` closes. Nothing of the caller's or
+/// of mote's, mounts and directories of the host among it, can be reached through `/proc/self/fd` any more; and a caller
+/// that waits for the end of one of its pipes does not wait for a container that waits for `start`.
+fn close_all_but(first: u32, report: BorrowedFd<'_>, start: Option<BorrowedFd<'_>>) -> nix::Result<()> {
+    let number = |fd: BorrowedFd<'_>| fd.as_raw_fd().cast_unsigned();
+    let (report, start) = (number(report), start.map_or(number(report), number));
+    let (low, high) = (report.min(start), report.max(start));
+    let mut from = first;
+    for kept in [Some(low), Some(high), None] {
+        let to = kept.map_or(u32::MAX, |kept| kept.saturating_sub(1));
+        if from <= to && kept.is_none_or(|kept| kept > from) {
+            match close_range(from, to) {
+                Err(Errno::ENOSYS) => return close_one_by_one(first),
+                result => result?,
             }
-            Ok(())
         }
-        result => result,
+        from = from.max(kept.map_or(from, |kept| kept + 1));
     }
+    Ok(())
 }
 
-/// Closes what a container that may wait for long must not hold open: the caller may be waiting for the end of one of
-/// its own pipes, and the host's directories have no business here.
-fn close_all_but(first: u32, report: BorrowedFd<'_>, start: BorrowedFd<'_>) -> nix::Result<()> {
-    let number = |fd: BorrowedFd<'_>| fd.as_raw_fd().cast_unsigned();
-    let (low, high) = (number(report).min(number(start)), number(report).max(number(start)));
-    for (from, to) in
-        [(first, low.saturating_sub(1)), (low + 1, high.saturating_sub(1)), (high + 1, u32::MAX)]
-    {
-        if from.max(first) <= to {
-            match close_range(from.max(first), to) {
-                // Before Linux 5.9: they close with execve.
-                Ok(()) | Err(Errno::ENOSYS) => {}
-                Err(errno) => return Err(errno),
-            }
-        }
+/// The same where `close_range` is not to be had: at `execve`, for each number there can be.
+fn close_one_by_one(first: u32) -> nix::Result<()> {
+    let limit = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE)?.1;
+    let first = i32::try_from(first).unwrap_or(i32::MAX);
+    for fd in first..i32::try_from(limit).unwrap_or(i32::MAX).min(1 << 20) {
+        let _ = set_cloexec(fd); // most numbers are not open
     }
     Ok(())
 }

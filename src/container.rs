@@ -18,8 +18,8 @@ use crate::spec::Spec;
 use crate::stage::{Ask, Failure, Stage};
 use crate::state::{Entry, Id, Record, START_SOCKET, Status, Store, process_start, write_pid_file};
 use crate::strings;
-use crate::sys::file;
 use crate::sys::process::{pidfd_open, pidfd_send_signal};
+use crate::sys::{file, socket};
 
 /// The largest `config.json` that is read: a hundred times what engines write.
 pub const CONFIG_MAX: u64 = 1024 * 1024;
@@ -58,8 +58,8 @@ pub enum Terminal<'a> {
     Refused,
     /// To an engine, which expects that the container wants one.
     Console(BorrowedFd<'a>),
-    /// To the caller, if the container wants one.
-    Foreground(BorrowedFd<'a>),
+    /// To the caller, if the container wants one: by [`Made::terminal`].
+    Foreground,
 }
 
 /// A container whose first process is well.
@@ -69,8 +69,8 @@ pub struct Made {
     pub pid: Pid,
     /// A descriptor for it.
     pub pidfd: OwnedFd,
-    /// Whether it has a terminal.
-    pub terminal: bool,
+    /// Where the master of its terminal comes from, if it has one and [`Terminal::Foreground`] was asked for.
+    pub terminal: Option<OwnedFd>,
     store: Store,
     entry: Entry,
     cgroups: Cgroups,
@@ -78,14 +78,16 @@ pub struct Made {
 }
 
 impl Made {
-    /// Removes what the container leaves, once its first process has ended and was reaped.
-    pub fn remove(mut self) -> Result<()> {
+    /// Removes what the container leaves, once its first process has ended and was reaped. The last thing that a process
+    /// does: its end closes what is open and lets the lock go.
+    pub fn remove(self) -> Result<()> {
+        let mut this = std::mem::ManuallyDrop::new(self);
         // Gone already: by a delete while it ran.
-        if !self.entry.lock()? {
+        if !this.entry.lock()? {
             return Ok(());
         }
-        self.cgroups.remove(&self.cgroup)?;
-        self.store.remove(&self.entry)
+        this.cgroups.remove(&this.cgroup)?;
+        this.store.remove(&this.entry)
     }
 }
 
@@ -130,9 +132,14 @@ pub fn create(request: &Request<'_>) -> Result<Made> {
     let overrides = &request.overrides;
     let mut plan = plan::make(&spec, &bundle.path, request.id.as_str(), overrides, &cgroups, &mut buffer)
         .map_err(|(field, why)| bundle.flawed(field, why))?;
+    let foreground = match (request.terminal, plan.process.terminal) {
+        (Terminal::Foreground, true) => Some(socket::pair().during("socketpair", "process.terminal")?),
+        _ => None,
+    };
     let terminal = match (request.terminal, plan.process.terminal) {
-        (Terminal::Console(fd) | Terminal::Foreground(fd), true) => Some(fd),
-        (Terminal::Refused | Terminal::Foreground(_), false) => None,
+        (Terminal::Console(fd), true) => Some(fd),
+        (Terminal::Foreground, _) => foreground.as_ref().map(|(_, theirs)| theirs.as_fd()),
+        (Terminal::Refused, false) => None,
         (Terminal::Refused, true) => {
             return Err(
                 bundle.flawed("process.terminal", "true needs --console-socket, or a run without --detach")
@@ -191,7 +198,7 @@ pub fn create(request: &Request<'_>) -> Result<Made> {
     let cgroup = path.to_owned();
     let mut entry = entry;
     entry.unlock();
-    Ok(Made { pid, pidfd, terminal: terminal.is_some(), store, entry, cgroups, cgroup })
+    Ok(Made { pid, pidfd, terminal: foreground.map(|(ours, _)| ours), store, entry, cgroups, cgroup })
 }
 
 /// Does the parent's part of a create. No plan asks for any of it yet.

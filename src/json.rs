@@ -8,6 +8,7 @@
 use std::cell::{Cell, RefCell};
 use std::fmt::{self, Write as _};
 use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
 use std::ops::Deref;
 
 mod scan;
@@ -41,9 +42,9 @@ pub fn parse<'a, T: Value<'a>>(text: &'a [u8]) -> Result<T, Flaw> {
         let column = 1 + before.iter().rev().take_while(|&&b| b != b'\n').count();
         return Err(Flaw { field: format!("line {line} column {column}"), why: why.to_owned() });
     }
-    TRAIL.with_borrow_mut(Trail::clear);
+    TRAIL.with(|trail| trail.borrow_mut().clear());
     let mut json = serde_json_core::de::Deserializer::new(text, None);
-    T::deserialize(&mut json).map_err(|_| TRAIL.with_borrow(|trail| trail.flaw(T::WANT)))
+    T::deserialize(&mut json).map_err(|_| TRAIL.with(|trail| trail.borrow().flaw(T::WANT)))
 }
 
 /// A type that can stand in a document, with the words that tell a person what is allowed there.
@@ -371,7 +372,9 @@ thread_local! {
     static BEGUN: Cell<bool> = const { Cell::new(false) };
 
     /// Where the failure that is unwinding came from, innermost step first.
-    static TRAIL: RefCell<Trail> = const { RefCell::new(Trail { steps: Vec::new(), want: "" }) };
+    /// Never dropped: to be told of a thread's end takes system calls, and the threads here end with the process.
+    static TRAIL: ManuallyDrop<RefCell<Trail>> =
+        const { ManuallyDrop::new(RefCell::new(Trail { steps: Vec::new(), want: "" })) };
 }
 
 enum Step {
@@ -411,7 +414,8 @@ impl Trail {
 
 /// Adds one step to the trail of a failure; the innermost says what was wanted.
 fn note(step: Step, want: &'static str) {
-    TRAIL.with_borrow_mut(|trail| {
+    TRAIL.with(|trail| {
+        let mut trail = trail.borrow_mut();
         if trail.steps.is_empty() {
             trail.want = want;
         }

@@ -40,11 +40,11 @@ pub struct Spawn<'a> {
 #[derive(Debug)]
 pub struct Held {
     pid: Pid,
-    pidfd: OwnedFd,
+    /// Until it is handed over, or reaped.
+    pidfd: Option<OwnedFd>,
     report: OwnedFd,
     gate: Option<OwnedFd>,
     sibling: bool,
-    released: bool,
 }
 
 /// Clones the child, which goes to work at once.
@@ -94,7 +94,7 @@ pub fn spawn(plan: &Plan<'_>, spawn: &Spawn<'_>) -> Result<Held> {
         Side::Child => child::run(plan, &gear),
         Side::Parent(pid, pidfd) => {
             let gate = gate.map(|(_, to)| to);
-            Ok(Held { pid, pidfd, report, gate, sibling: spawn.sibling, released: false })
+            Ok(Held { pid, pidfd: Some(pidfd), report, gate, sibling: spawn.sibling })
         }
     }
 }
@@ -135,19 +135,20 @@ impl Held {
         if execute && let Some(failure) = self.next()? {
             return Err(failure.explain(plan));
         }
-        self.released = true;
-        self.pidfd.try_clone().during("dup", "")
+        self.pidfd.take().ok_or(Errno::EBADF).during("clone3", "")
     }
 
     /// What became of a child that ended without a report.
     fn killed(&mut self) -> Error {
         // A sibling is not ours to wait for.
-        let ended = if self.sibling { Err(Errno::ECHILD) } else { wait::reap(self.pidfd.as_fd()) };
-        self.released = ended.is_ok();
+        let ended = self.pidfd.as_ref().filter(|_| !self.sibling).map(|pidfd| wait::reap(pidfd.as_fd()));
         let signal = match ended {
-            Ok(Ended { how: How::Signal(signal), .. }) => signal,
+            Some(Ok(Ended { how: How::Signal(signal), .. })) => signal,
             _ => 0,
         };
+        if let Some(Ok(_)) = ended {
+            self.pidfd = None;
+        }
         Error::Killed { signal }
     }
 
@@ -167,12 +168,10 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        if self.released {
-            return;
-        }
-        let _ = pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL); // it may be gone already
+        let Some(pidfd) = &self.pidfd else { return };
+        let _ = pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL); // it may be gone already
         if !self.sibling {
-            let _ = wait::reap(self.pidfd.as_fd()); // as above
+            let _ = wait::reap(pidfd.as_fd()); // as above
         }
     }
 }

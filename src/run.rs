@@ -7,13 +7,13 @@ use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 use nix::unistd::{read, write};
 
 use crate::container::{self, Made, Request, Terminal};
 use crate::error::{During, Error, Result};
 use crate::sys::process::pidfd_send_signal;
+use crate::sys::terminal::{STDIN, STDOUT};
 use crate::sys::wait::{self, How};
 use crate::sys::{socket, terminal};
 
@@ -25,16 +25,12 @@ pub fn run(request: &Request<'_>, keep: bool) -> Result<i32> {
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&all), None).during("sigprocmask", "")?;
     let signals =
         SignalFd::with_flags(&all, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).during("signalfd", "")?;
-    let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)
-        .during("socketpair", "")?;
-    let made =
-        match container::create(&Request { terminal: Terminal::Foreground(theirs.as_fd()), ..*request }) {
-            // By somebody who saw it running: that is the container's end, and no failure of ours.
-            Err(Error::Killed { signal }) if signal != 0 => return Ok(128 + signal),
-            result => result?,
-        };
-    drop(theirs);
-    let relay = if made.terminal { Some(Relay::new(ours.as_fd())?) } else { None };
+    let made = match container::create(&Request { terminal: Terminal::Foreground, ..*request }) {
+        // By somebody who saw it running: that is the container's end, and no failure of ours.
+        Err(Error::Killed { signal }) if signal != 0 => return Ok(128 + signal),
+        result => result?,
+    };
+    let relay = made.terminal.as_ref().map(|from| Relay::new(from.as_fd())).transpose()?;
     let status = follow(&made, &signals, relay.as_ref());
     drop(relay);
     let status = status?;
@@ -46,7 +42,7 @@ pub fn run(request: &Request<'_>, keep: bool) -> Result<i32> {
 
 /// Passes signals on, and bytes where there is a terminal, until the first process ends.
 fn follow(made: &Made, signals: &SignalFd, relay: Option<&Relay>) -> Result<i32> {
-    let (mut typing, stdin) = (relay.is_some(), std::io::stdin());
+    let mut typing = relay.is_some();
     loop {
         let mut fds: heapless::Vec<PollFd<'_>, 4> = heapless::Vec::new();
         // Four at most, for which there is room.
@@ -55,7 +51,7 @@ fn follow(made: &Made, signals: &SignalFd, relay: Option<&Relay>) -> Result<i32>
         if let Some(relay) = relay {
             let _ = fds.push(PollFd::new(relay.master.as_fd(), PollFlags::POLLIN));
             if typing {
-                let _ = fds.push(PollFd::new(stdin.as_fd(), PollFlags::POLLIN));
+                let _ = fds.push(PollFd::new(STDIN, PollFlags::POLLIN));
             }
         }
         match poll(&mut fds, PollTimeout::NONE) {
@@ -73,7 +69,7 @@ fn follow(made: &Made, signals: &SignalFd, relay: Option<&Relay>) -> Result<i32>
                 relay.output();
             }
             if input {
-                typing = relay.input(stdin.as_fd());
+                typing = relay.input(STDIN);
             }
         }
         if ended {
@@ -117,11 +113,10 @@ impl Relay {
         );
         let flags = nix::fcntl::FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK);
         nix::fcntl::fcntl(&master, flags).during("fcntl", "process.terminal")?;
-        let stdin = std::io::stdin();
-        let saved = tcgetattr(&stdin).ok(); // none: not a terminal
+        let saved = tcgetattr(STDIN).ok(); // none: not a terminal
         if let Some(mut raw) = saved.clone() {
             cfmakeraw(&mut raw);
-            tcsetattr(&stdin, SetArg::TCSANOW, &raw).during("tcsetattr", "standard input")?;
+            tcsetattr(STDIN, SetArg::TCSANOW, &raw).during("tcsetattr", "standard input")?;
         }
         let relay = Self { master, saved };
         relay.resize();
@@ -130,7 +125,7 @@ impl Relay {
 
     /// Gives the container's terminal the caller's size.
     fn resize(&self) {
-        if let Ok(size) = terminal::window_size(std::io::stdin().as_fd()) {
+        if let Ok(size) = terminal::window_size(STDIN) {
             let _ = terminal::set_window_size(self.master.as_fd(), &size); // the size is a courtesy
         }
     }
@@ -140,7 +135,7 @@ impl Relay {
         let mut buffer = [0; 4096];
         // EIO: nobody has the other side open any more.
         let Ok(len @ 1..) = read(&self.master, &mut buffer) else { return false };
-        put(std::io::stdout().as_fd(), buffer.get(..len).unwrap_or_default());
+        put(STDOUT, buffer.get(..len).unwrap_or_default());
         true
     }
 
@@ -170,7 +165,7 @@ impl Relay {
 impl Drop for Relay {
     fn drop(&mut self) {
         if let Some(saved) = &self.saved {
-            let _ = tcsetattr(std::io::stdin(), SetArg::TCSANOW, saved); // a terminal that is gone needs no care
+            let _ = tcsetattr(STDIN, SetArg::TCSANOW, saved); // a terminal that is gone needs no care
         }
     }
 }

@@ -122,46 +122,117 @@ impl Device {
     }
 }
 
+/// Largest major number that a device can have; `MINORBITS` of include/linux/kdev_t.h leaves it 12 bits.
+const MAJOR_MAX: u32 = 0xfff;
+
+impl Folded {
+    /// Exceptions that share type and access, so that both are looked at once: the groups, in order of appearance.
+    fn groups(&self) -> Vec<(Option<u32>, u32)> {
+        let mut groups = Vec::new();
+        for (device, access) in &self.exceptions {
+            if !groups.contains(&(device.kind, *access)) {
+                groups.push((device.kind, *access));
+            }
+        }
+        groups
+    }
+
+    /// Makes one exception of two that together are about every device: there are only two types.
+    fn join_types(&mut self) {
+        let whole = |kind, access| (Device { kind: Some(kind), major: None, minor: None }, access);
+        for access in 1..=ALL {
+            let (block, character) = (whole(BLOCK, access), whole(CHARACTER, access));
+            if self.exceptions.contains(&block) && self.exceptions.contains(&character) {
+                self.exceptions.retain(|exception| *exception != block && *exception != character);
+                self.exceptions.insert(0, (Device { kind: None, major: None, minor: None }, access));
+            }
+        }
+    }
+}
+
 /// Compiles the rules. The context is `struct bpf_cgroup_dev_ctx`: access in the upper and type in the lower half of
 /// the first word, then major and minor.
-fn compile(folded: &Folded) -> Vec<bpf::Instruction> {
+///
+/// The verdict of an exception is in R0 from the start, so each that fits is one jump to the one exit. Loading costs the
+/// kernel time for each instruction, at every create.
+fn compile(mut folded: Folded) -> Vec<bpf::Instruction> {
     use bpf::{Instruction, Register::*};
+    folded.join_types();
+    let groups = folded.groups();
     let mut program = vec![
+        Instruction::mov_imm(R0, u32::from(!folded.allow)),
         Instruction::load_u32(R2, R1, 0),
         Instruction::load_u32(R4, R1, 4),
         Instruction::load_u32(R5, R1, 8),
         Instruction::mov(R3, R2),
-        Instruction::and_imm(R2, 0xffff),
         Instruction::shift_right_imm(R3, 16),
+        Instruction::and_imm(R2, 0xffff),
+        // Both numbers in one, as in a dev_t.
+        Instruction::mov(R6, R4),
+        Instruction::shift_left_imm(R6, 20),
+        Instruction::or(R6, R5),
     ];
-    for (device, access) in &folded.exceptions {
-        let checks = [(R2, device.kind), (R4, device.major), (R5, device.minor)];
-        let checks = checks.into_iter().filter_map(|(register, value)| value.map(|value| (register, value)));
-        let masked = *access != ALL;
-        // How many instructions of this exception are left: a comparison that fails skips them all.
-        let mut left = checks.clone().count() + if masked { 3 } else { 0 } + 2;
-        for (register, value) in checks {
-            left -= 1;
-            program.push(Instruction::jump_not_equal_imm(register, value, left));
-        }
-        if masked {
+    let mut to_exit = Vec::new();
+    for (kind, access) in groups {
+        let mut guards: heapless::Vec<usize, 2> = heapless::Vec::new();
+        if access != ALL {
             program.push(Instruction::mov(R1, R3));
             // Allowed is what asks for nothing beyond the exception; denied is what asks for any of it.
-            program.extend(if folded.allow {
-                [Instruction::and_imm(R1, *access), Instruction::jump_equal_imm(R1, 0, 2)]
+            program.push(Instruction::and_imm(R1, if folded.allow { access } else { ALL & !access }));
+            if folded.allow {
+                // Not zero means that it fits: skip the jump that follows for all others.
+                let mut fits = Instruction::jump_not_equal_imm(R1, 0);
+                fits.to_skip(1);
+                program.extend([fits, Instruction::jump()]);
             } else {
-                [Instruction::and_imm(R1, ALL & !*access), Instruction::jump_not_equal_imm(R1, 0, 2)]
+                program.push(Instruction::jump_not_equal_imm(R1, 0));
+            }
+            let _ = guards.push(program.len() - 1); // two at most
+        }
+        if let Some(kind) = kind {
+            let _ = guards.push(program.len()); // as above
+            program.push(Instruction::jump_not_equal_imm(R2, kind));
+        }
+        let devices = folded.exceptions.iter().filter(|(device, of)| (device.kind, *of) == (kind, access));
+        let whole = devices.clone().any(|(device, _)| device.major.is_none() && device.minor.is_none());
+        if whole && guards.is_empty() {
+            // Whatever would follow could never be reached, which the verifier refuses.
+            return vec![Instruction::mov_imm(R0, u32::from(!folded.allow)), Instruction::exit()];
+        }
+        // The kernel's numbers have no more bits, so others fit no device.
+        for (device, _) in devices.filter(|(device, _)| !whole && device.major.unwrap_or(0) <= MAJOR_MAX) {
+            to_exit.push(program.len());
+            program.push(match (device.major, device.minor) {
+                (Some(major), Some(minor)) => Instruction::jump_equal_imm(R6, major << 20 | minor),
+                (Some(major), None) => Instruction::jump_equal_imm(R4, major),
+                (None, minor) => Instruction::jump_equal_imm(R5, minor.unwrap_or(0)),
             });
         }
-        program.extend([Instruction::mov_imm(R0, u32::from(!folded.allow)), Instruction::exit()]);
+        if whole {
+            to_exit.push(program.len());
+            program.push(Instruction::jump());
+        }
+        let end = program.len();
+        skip_to(&mut program, &guards, end);
     }
     program.extend([Instruction::mov_imm(R0, u32::from(folded.allow)), Instruction::exit()]);
+    let exit = program.len() - 1;
+    skip_to(&mut program, &to_exit, exit);
     program
+}
+
+/// Lets the jumps at `from` go to `target`.
+fn skip_to(program: &mut [bpf::Instruction], from: &[usize], target: usize) {
+    for &at in from {
+        if let Some(jump) = program.get_mut(at) {
+            jump.to_skip(target - at - 1);
+        }
+    }
 }
 
 /// Attaches the program for `rules` to a cgroup. It goes away with the cgroup. Linux 4.15, CONFIG_CGROUP_BPF.
 pub fn apply(rules: &[Rule], cgroup: BorrowedFd<'_>) -> Result<()> {
-    let program = compile(&fold(rules.iter().chain(DEFAULTS)));
+    let program = compile(fold(rules.iter().chain(DEFAULTS)));
     let program =
         bpf::load_cgroup_device(&program).during("bpf(BPF_PROG_LOAD)", c"linux.resources.devices")?;
     bpf::attach_cgroup_device(&program, cgroup).during("bpf(BPF_PROG_ATTACH)", c"linux.resources.devices")
@@ -177,7 +248,7 @@ mod tests {
 
     /// What the kernel would answer: runs the program as it stands.
     fn verdict(rules: &[Rule], kind: u32, major: u32, minor: u32, access: u32) -> bool {
-        bpf::interpret(&compile(&fold(rules.iter())), [access << 16 | kind, major, minor]) == 1
+        bpf::interpret(&compile(fold(rules.iter())), [access << 16 | kind, major, minor]) == 1
     }
 
     fn deny(kind: u32, major: u32, minor: u32, access: u32) -> Rule {
@@ -217,6 +288,52 @@ mod tests {
         assert!(verdict(&rules, BLOCK, 8, 0, READ));
         assert!(!verdict(&rules, BLOCK, 8, 0, READ | WRITE));
         assert!(verdict(&rules, BLOCK, 8, 1, WRITE));
+    }
+
+    /// The rules as the v1 controller reads them, one after the other.
+    fn oracle(folded: &Folded, kind: u32, major: u32, minor: u32, access: u32) -> bool {
+        let asked = Device { kind: Some(kind), major: Some(major), minor: Some(minor) };
+        let fits = folded.exceptions.iter().any(|(device, of)| {
+            device.covers(asked) && if folded.allow { access & of != 0 } else { access & !of == 0 }
+        });
+        folded.allow != fits
+    }
+
+    #[test]
+    fn a_program_says_what_its_rules_say() {
+        let mut seed = 0x2545_f491_4f6c_dd1d_u64;
+        let mut random = |below: u32| {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            u32::try_from(seed >> 33).unwrap_or(0) % below
+        };
+        for _ in 0..2000 {
+            let mut rules = Vec::new();
+            for _ in 0..random(9) {
+                let pick = |n: u32| (n > 0).then_some(n);
+                let device = Device { kind: pick(random(3)), major: pick(random(4)), minor: pick(random(4)) };
+                rules.push(Rule { allow: random(3) > 0, device, access: 1 + random(ALL) });
+            }
+            for _ in 0..40 {
+                let (kind, major, minor, access) = (1 + random(2), random(5), random(5), 1 + random(ALL));
+                let folded = fold(rules.iter());
+                let expected = oracle(&folded, kind, major, minor, access);
+                assert_eq!(verdict(&rules, kind, major, minor, access), expected, "{rules:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_defaults_take_few_instructions() {
+        assert!(compile(fold(DEFAULTS.iter())).len() <= 25);
+    }
+
+    #[test]
+    fn no_instruction_is_out_of_reach() {
+        let every = Device { kind: None, major: None, minor: None };
+        let parts = [READ, WRITE | MKNOD].map(|access| Rule { allow: true, device: every, access });
+        assert_eq!(compile(fold(parts.iter())).len(), 2);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! swapped in between can only lead to another place in the container.
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
@@ -14,7 +14,7 @@ use nix::sys::statvfs::{FsFlags, fstatvfs};
 use nix::unistd::{AccessFlags, chdir, faccessat, fchdir, symlinkat};
 
 use crate::plan::{Kind, Mount};
-use crate::sys::file;
+use crate::sys::file::{self, Passing};
 use crate::sys::mount::{At, attr, mount_setattr, move_mount, open_tree_clone};
 
 pub mod walk;
@@ -30,11 +30,15 @@ pub fn detach(propagation: MsFlags) -> nix::Result<()> {
 }
 
 /// Makes the root filesystem a mount of its own and returns it.
-pub fn bind_root(path: &CStr) -> nix::Result<OwnedFd> {
-    let tree = open_tree_clone(At::Path(path, false), true)?;
-    let target = file::open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW)?;
+pub fn bind_root(path: &CStr) -> nix::Result<Passing> {
+    let tree = clone_tree(At::Path(path, false), true)?;
+    let target = Passing::from(file::open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW)?);
     move_mount(tree.as_fd(), target.as_fd())?;
     Ok(tree)
+}
+
+fn clone_tree(from: At<'_>, recursive: bool) -> nix::Result<Passing> {
+    open_tree_clone(from, recursive).map(Passing::from)
 }
 
 /// Does one mount of the plan.
@@ -57,7 +61,7 @@ pub fn apply(root: BorrowedFd<'_>, plan: &Mount<'_>) -> nix::Result<()> {
             finish(resolve(root, plan.target)?.as_fd(), plan)
         }
         Kind::Bind { recursive } => {
-            let tree = open_tree_clone(At::Path(plan.source, true), recursive)?;
+            let tree = clone_tree(At::Path(plan.source, true), recursive)?;
             let missing = if is_directory(tree.as_fd())? { Missing::Directory } else { Missing::File };
             let target = resolve_or_make(root, plan.target, missing)?;
             let (set, clear) = plan.attributes;
@@ -185,8 +189,8 @@ pub fn make_devices(root: BorrowedFd<'_>) -> nix::Result<()> {
 }
 
 /// Opens the host's null device, to be bound over masked files. What the container has by that name may be anything.
-pub fn open_null() -> nix::Result<OwnedFd> {
-    let null = file::open(c"/dev/null", OFlag::O_PATH | OFlag::O_NOFOLLOW)?;
+pub fn open_null() -> nix::Result<Passing> {
+    let null = Passing::from(file::open(c"/dev/null", OFlag::O_PATH | OFlag::O_NOFOLLOW)?);
     let found = fstat(&null)?;
     let is_null = found.st_mode & libc::S_IFMT == libc::S_IFCHR && found.st_rdev == makedev(1, 3);
     if is_null { Ok(null) } else { Err(Errno::ENODEV) }
@@ -202,7 +206,7 @@ pub fn mask(root: BorrowedFd<'_>, null: BorrowedFd<'_>, path: &CStr) -> nix::Res
         fchdir(&target)?;
         return mount(Some(c"tmpfs"), c".", Some(c"tmpfs"), MsFlags::MS_RDONLY, NONE);
     }
-    move_mount(open_tree_clone(At::Fd(null), false)?.as_fd(), target.as_fd())
+    move_mount(clone_tree(At::Fd(null), false)?.as_fd(), target.as_fd())
 }
 
 /// Makes a path read-only by binding it over itself. One that is not there needs nothing.
@@ -211,7 +215,7 @@ pub fn make_readonly(root: BorrowedFd<'_>, path: &CStr) -> nix::Result<()> {
         Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(()),
         result => result?,
     };
-    let tree = open_tree_clone(At::Fd(target.as_fd()), true)?;
+    let tree = clone_tree(At::Fd(target.as_fd()), true)?;
     attach(tree.as_fd(), target.as_fd(), attr::RDONLY, 0)
 }
 
@@ -228,7 +232,7 @@ pub fn make_root_readonly(root: BorrowedFd<'_>) -> nix::Result<()> {
 /// Binds the pseudoterminal on `/dev/console`.
 pub fn bind_console(root: BorrowedFd<'_>, terminal: BorrowedFd<'_>) -> nix::Result<()> {
     let target = resolve_or_make(root, c"/dev/console", Missing::File)?;
-    move_mount(open_tree_clone(At::Fd(terminal), false)?.as_fd(), target.as_fd())
+    move_mount(clone_tree(At::Fd(terminal), false)?.as_fd(), target.as_fd())
 }
 
 /// Makes `root` the root of the mount namespace and lets go of the old one; pivot_root(2).

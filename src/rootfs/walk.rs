@@ -1,13 +1,13 @@
 //! Paths of the container, resolved without ever leaving its root: symlinks in it are the container's to place.
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
 use nix::sys::stat::{Mode, SFlag, fstat, mkdirat};
 
-use crate::sys::file::PATH_MAX;
+use crate::sys::file::{PATH_MAX, Passing};
 
 /// As many symlinks as the kernel follows in one path; path_resolution(7).
 const LINKS_MAX: usize = 40;
@@ -26,7 +26,7 @@ pub enum Missing {
 }
 
 /// Opens `path` beneath `root` with `O_PATH`, following symlinks as if `root` were `/`.
-pub fn resolve(root: BorrowedFd<'_>, path: &CStr) -> nix::Result<OwnedFd> {
+pub fn resolve(root: BorrowedFd<'_>, path: &CStr) -> nix::Result<Passing> {
     let how = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_IN_ROOT);
     // EAGAIN: something in the tree was renamed while `..` was resolved, and the kernel could not be sure.
     for _ in 0..64 {
@@ -34,7 +34,7 @@ pub fn resolve(root: BorrowedFd<'_>, path: &CStr) -> nix::Result<OwnedFd> {
             Err(Errno::EAGAIN) => {}
             // Before Linux 5.6, or hidden by a seccomp filter around mote.
             Err(Errno::ENOSYS) => break,
-            result => return result,
+            result => return result.map(Passing::from),
         }
     }
     walk(root, path, Missing::Fail)
@@ -42,17 +42,17 @@ pub fn resolve(root: BorrowedFd<'_>, path: &CStr) -> nix::Result<OwnedFd> {
 
 /// As [`resolve_or_make`] for a directory whose path has no symlink in it.
 /// Errors: `ELOOP` when it has one.
-pub fn resolve_plain(root: BorrowedFd<'_>, path: &CStr) -> nix::Result<OwnedFd> {
+pub fn resolve_plain(root: BorrowedFd<'_>, path: &CStr) -> nix::Result<Passing> {
     let plain = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_SYMLINKS;
     let how = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC);
     match openat2(root, path, how.resolve(plain)) {
         Err(Errno::ENOENT | Errno::ENOSYS) => walk(root, path, Missing::Plain),
-        result => result,
+        result => result.map(Passing::from),
     }
 }
 
 /// As [`resolve`], making what is missing.
-pub fn resolve_or_make(root: BorrowedFd<'_>, path: &CStr, missing: Missing) -> nix::Result<OwnedFd> {
+pub fn resolve_or_make(root: BorrowedFd<'_>, path: &CStr, missing: Missing) -> nix::Result<Passing> {
     match resolve(root, path) {
         Err(Errno::ENOENT) => match make_last(root, path, missing) {
             Err(Errno::ENOENT | Errno::EEXIST) => walk(root, path, missing),
@@ -64,7 +64,7 @@ pub fn resolve_or_make(root: BorrowedFd<'_>, path: &CStr, missing: Missing) -> n
 
 /// The usual case: only the last component is missing.
 /// Errors: `ENOENT` and `EEXIST` (a symlink that leads nowhere) where it is not as simple as that.
-fn make_last(root: BorrowedFd<'_>, path: &CStr, missing: Missing) -> nix::Result<OwnedFd> {
+fn make_last(root: BorrowedFd<'_>, path: &CStr, missing: Missing) -> nix::Result<Passing> {
     let bytes = path.to_bytes();
     let slash = bytes.iter().rposition(|&b| b == b'/').ok_or(Errno::ENOENT)?;
     let name = bytes.get(slash + 1..).unwrap_or_default();
@@ -81,7 +81,7 @@ fn make_last(root: BorrowedFd<'_>, path: &CStr, missing: Missing) -> nix::Result
 }
 
 /// Resolves component by component: none is followed by the kernel, so none can lead out while it is looked at.
-fn walk(root: BorrowedFd<'_>, path: &CStr, missing: Missing) -> nix::Result<OwnedFd> {
+fn walk(root: BorrowedFd<'_>, path: &CStr, missing: Missing) -> nix::Result<Passing> {
     // Where we are, as components without symlinks below `root`; what is still to go.
     let mut done: heapless::Vec<u8, PATH_MAX> = heapless::Vec::new();
     let mut rest: heapless::Vec<u8, PATH_MAX> =
@@ -145,7 +145,7 @@ fn replace_front(text: &mut heapless::Vec<u8, PATH_MAX>, len: usize, front: &[u8
 }
 
 /// Opens `done` again from the root; only directories that were gone through before.
-fn reopen(root: BorrowedFd<'_>, done: &[u8]) -> nix::Result<OwnedFd> {
+fn reopen(root: BorrowedFd<'_>, done: &[u8]) -> nix::Result<Passing> {
     let mut here = open(root, b".")?;
     for name in done.split(|&b| b == b'/').filter(|name| !name.is_empty()) {
         here = open(here.as_fd(), name)?;
@@ -153,12 +153,12 @@ fn reopen(root: BorrowedFd<'_>, done: &[u8]) -> nix::Result<OwnedFd> {
     Ok(here)
 }
 
-fn open(dir: BorrowedFd<'_>, name: &[u8]) -> nix::Result<OwnedFd> {
-    openat(dir, name, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())
+fn open(dir: BorrowedFd<'_>, name: &[u8]) -> nix::Result<Passing> {
+    openat(dir, name, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty()).map(Passing::from)
 }
 
 /// Makes a directory or an empty file in `dir` and opens it. Somebody else may have been faster.
-fn make(dir: BorrowedFd<'_>, name: &[u8], file: bool) -> nix::Result<OwnedFd> {
+fn make(dir: BorrowedFd<'_>, name: &[u8], file: bool) -> nix::Result<Passing> {
     match make_new(dir, name, file) {
         Ok(()) | Err(Errno::EEXIST) => open(dir, name),
         Err(errno) => Err(errno),

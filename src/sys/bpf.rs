@@ -23,6 +23,8 @@ pub enum Register {
     R4,
     /// Scratch.
     R5,
+    /// Scratch.
+    R6,
 }
 
 /// `struct bpf_insn`
@@ -41,7 +43,11 @@ const MOV_X: u8 = 0xbf;
 const MOV_K: u8 = 0xb7;
 const AND_K: u8 = 0x57;
 const RSH_K: u8 = 0x77;
-const JEQ_K: u8 = 0x15;
+const LSH_K: u8 = 0x67;
+const OR_X: u8 = 0x4f;
+const JA: u8 = 0x05;
+/// Compares the lower halves: a 32-bit number of the instruction is not sign-extended. Linux 5.1.
+const JEQ32_K: u8 = 0x16;
 const JNE_K: u8 = 0x55;
 const EXIT: u8 = 0x95;
 
@@ -75,14 +81,34 @@ impl Instruction {
         Self::new(RSH_K, to, Register::R0, 0, bits)
     }
 
-    /// Skips `skip` instructions if `register == value`.
-    pub fn jump_equal_imm(register: Register, value: u32, skip: usize) -> Self {
-        Self::new(JEQ_K, register, Register::R0, i16::try_from(skip).unwrap_or(i16::MAX), value)
+    /// `to <<= bits`
+    pub const fn shift_left_imm(to: Register, bits: u32) -> Self {
+        Self::new(LSH_K, to, Register::R0, 0, bits)
     }
 
-    /// Skips `skip` instructions if `register != value`.
-    pub fn jump_not_equal_imm(register: Register, value: u32, skip: usize) -> Self {
-        Self::new(JNE_K, register, Register::R0, i16::try_from(skip).unwrap_or(i16::MAX), value)
+    /// `to |= from`
+    pub const fn or(to: Register, from: Register) -> Self {
+        Self::new(OR_X, to, from, 0, 0)
+    }
+
+    /// Jumps if the lower half of `register` equals `value`; see [`Instruction::to_skip`].
+    pub const fn jump_equal_imm(register: Register, value: u32) -> Self {
+        Self::new(JEQ32_K, register, Register::R0, 0, value)
+    }
+
+    /// Jumps if `register != value`, which is below 2^31; see [`Instruction::to_skip`].
+    pub const fn jump_not_equal_imm(register: Register, value: u32) -> Self {
+        Self::new(JNE_K, register, Register::R0, 0, value)
+    }
+
+    /// Jumps; see [`Instruction::to_skip`].
+    pub const fn jump() -> Self {
+        Self::new(JA, Register::R0, Register::R0, 0, 0)
+    }
+
+    /// Makes a jump one over `skip` instructions; 32767 at most.
+    pub fn to_skip(&mut self, skip: usize) {
+        self.offset = i16::try_from(skip).unwrap_or(i16::MAX);
     }
 
     /// Returns R0.
@@ -156,7 +182,7 @@ pub fn attach_cgroup_device(program: &OwnedFd, cgroup: BorrowedFd<'_>) -> Result
 /// Runs a program on a context of three words, for tests.
 #[cfg(test)]
 pub fn interpret(program: &[Instruction], context: [u32; 3]) -> u64 {
-    let (mut registers, mut at) = ([0_u64; 6], 0);
+    let (mut registers, mut at) = ([0_u64; 7], 0);
     loop {
         let Instruction { code, registers: both, offset, immediate } = program[at];
         let (to, from) = (usize::from(both & 15), usize::from(both >> 4));
@@ -169,9 +195,12 @@ pub fn interpret(program: &[Instruction], context: [u32; 3]) -> u64 {
             MOV_K => registers[to] = value,
             AND_K => registers[to] &= value,
             RSH_K => registers[to] >>= value,
-            JEQ_K if registers[to] == value => at += skip,
+            LSH_K => registers[to] <<= value,
+            OR_X => registers[to] |= registers[from],
+            JA => at += skip,
+            JEQ32_K if registers[to] & 0xffff_ffff == value => at += skip,
             JNE_K if registers[to] != value => at += skip,
-            JEQ_K | JNE_K => {}
+            JEQ32_K | JNE_K => {}
             _ => return registers[0],
         }
     }

@@ -1,7 +1,8 @@
 //! File calls that nix has only with an allocated result.
 
 use std::ffi::CStr;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
@@ -12,6 +13,32 @@ use super::checked;
 
 /// Longest path that the kernel takes, with its NUL; `PATH_MAX` of limits.h.
 pub const PATH_MAX: usize = 4096;
+
+/// A descriptor of a process that is about to call `execve`, which closes all of them at once: dropping it costs no call.
+/// From number 256 on it is closed, so that a long config does not run into RLIMIT_NOFILE.
+#[derive(Debug)]
+pub struct Passing(ManuallyDrop<OwnedFd>);
+
+impl From<OwnedFd> for Passing {
+    fn from(fd: OwnedFd) -> Self {
+        Self(ManuallyDrop::new(fd))
+    }
+}
+
+impl AsFd for Passing {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Drop for Passing {
+    fn drop(&mut self) {
+        if self.0.as_raw_fd() >= 256 {
+            // SAFETY: this is the one place that drops it, and nobody can look at it any more.
+            unsafe { ManuallyDrop::drop(&mut self.0) }
+        }
+    }
+}
 
 /// `openat(2)` from the working directory. musl's open(3), which nix has, adds a fcntl(2) for kernels that did not know
 /// `O_CLOEXEC`.

@@ -25,14 +25,6 @@ pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<(), Errno
     checked(unsafe { syscall!(Sysno::pidfd_send_signal, pidfd.as_raw_fd(), signal, 0, 0) }).map(drop)
 }
 
-/// `close_range(2)` with `CLOSE_RANGE_CLOEXEC`: every descriptor from `first` up is closed by `execve`. Linux 5.11.
-/// Errors: `EINVAL` (5.9, 5.10) and `ENOSYS` before that.
-pub fn close_range_cloexec(first: u32) -> Result<(), Errno> {
-    const CLOSE_RANGE_CLOEXEC: u32 = 4;
-    // SAFETY: changes a flag of descriptors; none is closed under its owner.
-    checked(unsafe { syscall!(Sysno::close_range, first, u32::MAX, CLOSE_RANGE_CLOEXEC) }).map(drop)
-}
-
 /// `close_range(2)`: closes every descriptor from `first` to `last`. Linux 5.9. For the child alone, which hands none of
 /// the descriptors of its parent's memory to anybody any more and never drops them.
 pub fn close_range(first: u32, last: u32) -> Result<(), Errno> {

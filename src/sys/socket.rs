@@ -21,6 +21,12 @@ const CONTROL_LEN: u32 = 24;
 const _: () = assert!(size_of::<libc::cmsghdr>() + size_of::<i32>() == FD_LEN as usize);
 const _: () = assert!(size_of::<Control>() == CONTROL_LEN as usize);
 
+/// `socketpair(2)` of two connected stream sockets.
+pub fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+    socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)
+}
+
 /// `accept4(2)`: the next connection to a listening socket. Waits for one.
 pub fn accept(listener: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     // SAFETY: no address is asked for; on success the result is a new descriptor that nobody else owns.

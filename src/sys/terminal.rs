@@ -3,10 +3,19 @@
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
+
 use nix::pty::Winsize;
 use syscalls::{Sysno, syscall};
 
 use super::checked;
+
+/// Standard input, without the buffer that std's handle comes with.
+// SAFETY: `entry::open_standard` has opened it if the caller had not, and nobody closes it.
+pub const STDIN: BorrowedFd<'static> = unsafe { BorrowedFd::borrow_raw(0) };
+
+/// Standard output, likewise.
+// SAFETY: as above.
+pub const STDOUT: BorrowedFd<'static> = unsafe { BorrowedFd::borrow_raw(1) };
 
 /// `TIOCSPTLCK`: unlocks the other side of the pseudoterminal `master`.
 pub fn unlockpt(master: BorrowedFd<'_>) -> Result<(), Errno> {

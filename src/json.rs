@@ -2,12 +2,13 @@
 //!
 //! serde-json-core leaves escapes in strings, gives no position with an error, and recurses on values that nobody
 //! asked for. So [`parse`] walks the text once without recursion (UTF-8, grammar, depth), every string is a [`Str`]
-//! that is decoded where it is used, and each [`object!`](crate::object) notes the fields on the way out of a
-//! failure, which gives the path.
+//! that is decoded where it is used, and the fields on the way out of a failure are noted, which gives the path.
+//!
+//! What a type reads from is a [`Shape`], so the code that reads exists once and not for each of a hundred types: serde's
+//! way, a `Deserialize` for each, takes more than a kilobyte of every object.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::fmt::{self, Write as _};
-use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::ops::Deref;
 
@@ -17,7 +18,7 @@ mod write;
 pub use write::{Writer, escape};
 
 use scan::scan;
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 /// How deep arrays and objects may nest. runtime-spec needs 8, a Kubernetes Pod 12.
 pub const MAX_DEPTH: usize = 32;
@@ -35,7 +36,14 @@ pub struct Flaw {
 }
 
 /// Parses one document, borrowing from `text`.
-pub fn parse<'a, T: Value<'a>>(text: &'a [u8]) -> Result<T, Flaw> {
+pub fn parse<'a, T: Value<'a> + Default>(text: &'a [u8]) -> Result<T, Flaw> {
+    let mut value = T::default();
+    read(text, value.shape())?;
+    Ok(value)
+}
+
+/// The part of [`parse`] that is the same for all types.
+fn read<'de>(text: &'de [u8], into: Shape<'_, 'de>) -> Result<(), Flaw> {
     if let Err((offset, why)) = scan(text) {
         let before = text.get(..offset).unwrap_or(text);
         let line = 1 + before.iter().filter(|&&b| b == b'\n').count();
@@ -43,30 +51,98 @@ pub fn parse<'a, T: Value<'a>>(text: &'a [u8]) -> Result<T, Flaw> {
         return Err(Flaw { field: format!("line {line} column {column}"), why: why.to_owned() });
     }
     TRAIL.with(|trail| trail.borrow_mut().clear());
+    let want = into.want();
     let mut json = serde_json_core::de::Deserializer::new(text, None);
-    T::deserialize(&mut json).map_err(|_| TRAIL.with(|trail| trail.borrow().flaw(T::WANT)))
+    into.deserialize(&mut json).map_err(|_| TRAIL.with(|trail| trail.borrow().flaw(want)))
 }
 
-/// A type that can stand in a document, with the words that tell a person what is allowed there.
-pub trait Value<'de>: Deserialize<'de> {
-    /// What is allowed, such as `true or false`.
-    const WANT: &'static str;
+/// A type that can stand in a document.
+pub trait Value<'de> {
+    /// What it is read from, and where to.
+    fn shape(&mut self) -> Shape<'_, 'de>;
 }
 
-macro_rules! value {
-    ($($ty:ty => $want:literal),* $(,)?) => { $(impl<'de> Value<'de> for $ty { const WANT: &'static str = $want; })* };
+/// An object whose fields are known by name.
+pub trait Object<'de> {
+    /// The field that `key` names, with its name; `None` for a key that nobody asked for.
+    fn field(&mut self, key: Str<'_>) -> Option<(&'static str, &mut dyn Value<'de>)>;
 }
-value! {
-    bool => "expected true or false",
-    u8 => "expected a whole number from 0 to 255",
-    u16 => "expected a whole number from 0 to 65535",
-    u32 => "expected a whole number from 0 to 4294967295",
-    u64 => "expected a whole number from 0 to 18446744073709551615",
-    i32 => "expected a whole number from -2147483648 to 2147483647",
-    i64 => "expected a whole number from -9223372036854775808 to 9223372036854775807",
+
+/// A list, or the values of an object with free keys.
+pub trait Grow<'de> {
+    /// Takes everything out again.
+    fn clear(&mut self);
+    /// How many there are.
+    fn count(&self) -> usize;
+    /// Adds one; `key` is empty in a list.
+    fn grow(&mut self, key: Str<'de>) -> Shape<'_, 'de>;
 }
-impl<'de, T: Value<'de>> Value<'de> for Option<T> {
-    const WANT: &'static str = T::WANT;
+
+macro_rules! shapes {
+    ($($name:ident($ty:ty) => $want:literal),* $(,)?) => {
+        /// What stands in a document, and where it is to go.
+        #[allow(missing_docs, reason = "each is named after what it holds")]
+        pub enum Shape<'t, 'de> {
+            $($name(&'t mut $ty),)*
+            Str(&'t mut Str<'de>),
+            Object(&'t mut dyn Object<'de>),
+            List(&'t mut dyn Grow<'de>),
+            Pairs(&'t mut dyn Grow<'de>),
+            Present(&'t mut bool),
+        }
+
+        impl Shape<'_, '_> {
+            /// What is allowed there, in words.
+            fn want(&self) -> &'static str {
+                match self {
+                    $(Self::$name(_) => $want,)*
+                    Self::Str(_) => "expected a string",
+                    Self::Object(_) | Self::Pairs(_) => "expected an object",
+                    Self::List(_) => "expected an array",
+                    Self::Present(_) => "expected a value",
+                }
+            }
+        }
+
+        impl<'de> DeserializeSeed<'de> for Shape<'_, 'de> {
+            type Value = ();
+            fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+                match self {
+                    $(Self::$name(value) => *value = Deserialize::deserialize(deserializer)?,)*
+                    Self::Str(value) => *value = Str::deserialize(deserializer)?,
+                    Self::Object(object) => deserializer.deserialize_map(Fields(object))?,
+                    Self::List(list) => deserializer.deserialize_seq(Elements(list))?,
+                    Self::Pairs(pairs) => deserializer.deserialize_map(Entries(pairs))?,
+                    Self::Present(present) => {
+                        IgnoredAny::deserialize(deserializer)?;
+                        *present = true;
+                    }
+                }
+                Ok(())
+            }
+        }
+
+        $(impl<'de> Value<'de> for $ty {
+            fn shape(&mut self) -> Shape<'_, 'de> {
+                Shape::$name(self)
+            }
+        })*
+    };
+}
+shapes! {
+    Bool(bool) => "expected true or false",
+    U8(u8) => "expected a whole number from 0 to 255",
+    U16(u16) => "expected a whole number from 0 to 65535",
+    U32(u32) => "expected a whole number from 0 to 4294967295",
+    U64(u64) => "expected a whole number from 0 to 18446744073709551615",
+    I32(i32) => "expected a whole number from -2147483648 to 2147483647",
+    I64(i64) => "expected a whole number from -9223372036854775808 to 9223372036854775807",
+}
+
+impl<'de, T: Value<'de> + Default> Value<'de> for Option<T> {
+    fn shape(&mut self) -> Shape<'_, 'de> {
+        self.get_or_insert_default().shape()
+    }
 }
 
 /// A string of the document, still escaped.
@@ -140,7 +216,7 @@ impl fmt::Display for Str<'_> {
     }
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Str<'a> {
+impl<'de> Deserialize<'de> for Str<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Text;
         impl<'de> Visitor<'de> for Text {
@@ -155,8 +231,10 @@ impl<'de: 'a, 'a> Deserialize<'de> for Str<'a> {
         deserializer.deserialize_str(Text)
     }
 }
-impl<'de: 'a, 'a> Value<'de> for Str<'a> {
-    const WANT: &'static str = "expected a string";
+impl<'de> Value<'de> for Str<'de> {
+    fn shape(&mut self) -> Shape<'_, 'de> {
+        Shape::Str(self)
+    }
 }
 
 /// Four hex digits that the scan has checked.
@@ -181,47 +259,22 @@ impl<T> Deref for List<T> {
     }
 }
 
-impl<'de, T: Value<'de>> Deserialize<'de> for List<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Elements<T>(PhantomData<T>);
-        impl<'de, T: Value<'de>> Visitor<'de> for Elements<T> {
-            type Value = List<T>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an array")
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<List<T>, A::Error> {
-                let mut list = Vec::new();
-                loop {
-                    BEGUN.set(false);
-                    // A number such as 1.5 fails only at the separator, which is before the next element begins.
-                    let next = seq.next_element::<Element<T>>().inspect_err(|_| {
-                        let before = usize::from(!BEGUN.get() && !list.is_empty());
-                        note(Step::Index(list.len() - before), T::WANT);
-                    });
-                    let Some(Element(element)) = next? else { break };
-                    if list.len() == MAX_ELEMENTS {
-                        note(Step::Index(list.len()), "more than 16384 elements");
-                        return Err(serde::de::Error::custom(""));
-                    }
-                    list.push(element);
-                }
-                Ok(List(list))
-            }
-        }
-        deserializer.deserialize_seq(Elements(PhantomData))
+impl<'de, T: Value<'de> + Default> Grow<'de> for List<T> {
+    fn clear(&mut self) {
+        self.0.clear();
+    }
+    fn count(&self) -> usize {
+        self.0.len()
+    }
+    fn grow(&mut self, _: Str<'de>) -> Shape<'_, 'de> {
+        self.0.push(T::default());
+        let end = self.0.len() - 1;
+        self.0[end].shape()
     }
 }
-impl<'de, T: Value<'de>> Value<'de> for List<T> {
-    const WANT: &'static str = "expected an array";
-}
-
-/// An element of an array; notes that it was begun.
-struct Element<T>(T);
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Element<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        BEGUN.set(true);
-        T::deserialize(deserializer).inspect_err(|_| BEGUN.set(true)).map(Self)
+impl<'de, T: Value<'de> + Default> Value<'de> for List<T> {
+    fn shape(&mut self) -> Shape<'_, 'de> {
+        Shape::List(self)
     }
 }
 
@@ -242,52 +295,39 @@ impl<'a, T> Deref for Pairs<'a, T> {
     }
 }
 
-impl<'de: 'a, 'a, T: Value<'de>> Deserialize<'de> for Pairs<'a, T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Entries<T>(PhantomData<T>);
-        impl<'de, T: Value<'de>> Visitor<'de> for Entries<T> {
-            type Value = Vec<(Str<'de>, T)>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut pairs = Vec::new();
-                while let Some(key) = map.next_key::<Str<'de>>()? {
-                    if pairs.len() == MAX_ELEMENTS {
-                        note(Step::Key(key.to_string()), "more than 16384 entries");
-                        return Err(serde::de::Error::custom(""));
-                    }
-                    let value =
-                        map.next_value().inspect_err(|_| note(Step::Key(key.to_string()), T::WANT))?;
-                    pairs.push((key, value));
-                }
-                Ok(pairs)
-            }
-        }
-        deserializer.deserialize_map(Entries(PhantomData)).map(Pairs)
+impl<'de, T: Value<'de> + Default> Grow<'de> for Pairs<'de, T> {
+    fn clear(&mut self) {
+        self.0.clear();
+    }
+    fn count(&self) -> usize {
+        self.0.len()
+    }
+    fn grow(&mut self, key: Str<'de>) -> Shape<'_, 'de> {
+        self.0.push((key, T::default()));
+        let end = self.0.len() - 1;
+        self.0[end].1.shape()
     }
 }
-impl<'de: 'a, 'a, T: Value<'de>> Value<'de> for Pairs<'a, T> {
-    const WANT: &'static str = "expected an object";
+impl<'de, T: Value<'de> + Default> Value<'de> for Pairs<'de, T> {
+    fn shape(&mut self) -> Shape<'_, 'de> {
+        Shape::Pairs(self)
+    }
 }
 
 /// Something of any shape that is only asked for being there.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Present(pub bool);
 
-impl<'de> Deserialize<'de> for Present {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        serde::de::IgnoredAny::deserialize(deserializer).map(|_| Self(true))
-    }
-}
 impl<'de> Value<'de> for Present {
-    const WANT: &'static str = "expected a value";
+    fn shape(&mut self) -> Shape<'_, 'de> {
+        Shape::Present(&mut self.0)
+    }
 }
 
 /// Declares a struct that is read from a JSON object: `field: Type = "key"`, every field optional.
 ///
 /// A missing key and `null` leave the field's default, unknown keys are passed over, as runtime-spec asks; of a key
-/// that stands twice the last one counts, as it does for the Go programs that write these files.
+/// that stands twice the last one counts, and objects are merged, as in the Go programs that write these files.
 #[macro_export]
 macro_rules! object {
     ($(
@@ -298,79 +338,153 @@ macro_rules! object {
         #[derive(Debug, Default)]
         $vis struct $name $(<$lt>)? { $($(#[$field_meta])* $vis $field: $ty,)* }
 
-        impl<'de $(: $lt, $lt)?> serde::de::Deserialize<'de> for $name $(<$lt>)? {
-            fn deserialize<D: serde::de::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-                struct Fields $(<$lt>)? (std::marker::PhantomData<$(&$lt)? ()>);
-                impl<'de $(: $lt, $lt)?> serde::de::Visitor<'de> for Fields $(<$lt>)? {
-                    type Value = $name $(<$lt>)?;
-                    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                        f.write_str("an object")
-                    }
-                    fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> std::result::Result<Self::Value, A::Error> {
-                        let mut this = Self::Value::default();
-                        let mut last = None;
-                        while let Some(key) = $crate::json::next_key(&mut map, last)? {
-                            $(if key == $key {
-                                last = Some($crate::json::field(&mut map, $key, &mut this.$field)?);
-                                continue;
-                            })*
-                            $crate::json::skip(&mut map)?;
-                            last = None;
-                        }
-                        Ok(this)
-                    }
-                }
-                deserializer.deserialize_map(Fields(std::marker::PhantomData))
+        $crate::object!(@impl $name [$($lt)?] $($field = $key,)*);
+    )* };
+    (@impl $name:ident [] $($fields:tt)*) => { $crate::object!(@fields ['de] $name, $($fields)*); };
+    (@impl $name:ident [$lt:lifetime] $($fields:tt)*) => { $crate::object!(@fields [$lt] $name<$lt>, $($fields)*); };
+    (@fields [$de:lifetime] $ty:ty, $($field:ident = $key:literal,)*) => {
+        impl<$de> $crate::json::Object<$de> for $ty {
+            fn field(&mut self, key: $crate::json::Str<'_>) -> Option<(&'static str, &mut dyn $crate::json::Value<$de>)> {
+                $(if key == $key {
+                    return Some(($key, &mut self.$field));
+                })*
+                None
             }
         }
-        impl<'de $(: $lt, $lt)?> $crate::json::Value<'de> for $name $(<$lt>)? {
-            const WANT: &'static str = "expected an object";
+        impl<$de> $crate::json::Value<$de> for $ty {
+            fn shape(&mut self) -> $crate::json::Shape<'_, $de> {
+                $crate::json::Shape::Object(self)
+            }
         }
-    )* };
+    };
 }
 
-/// A field that was read: its key and what is allowed there.
-type Read = (&'static str, &'static str);
+/// Reads the fields of an object.
+struct Fields<'t, 'de>(&'t mut dyn Object<'de>);
 
-/// The next key of an object. A number such as 1.5 fails only here, so the `last` field is named then.
-#[doc(hidden)]
-#[inline(never)]
-pub fn next_key<'de, A: MapAccess<'de>>(
-    map: &mut A,
-    last: Option<Read>,
-) -> Result<Option<Str<'de>>, A::Error> {
-    map.next_key().inspect_err(|_| {
-        if let Some((key, want)) = last {
-            note(Step::Field(key), want);
-        }
-    })
-}
-
-/// Reads one field; `null` leaves it as it is. Kept out of line: every object has many.
-#[doc(hidden)]
-#[inline(never)]
-pub fn field<'de, T: Value<'de>, A: MapAccess<'de>>(
-    map: &mut A,
-    key: &'static str,
-    field: &mut T,
-) -> Result<Read, A::Error> {
-    if let Some(value) = map.next_value::<Option<T>>().inspect_err(|_| note(Step::Field(key), T::WANT))? {
-        *field = value;
+impl<'de> Visitor<'de> for Fields<'_, 'de> {
+    type Value = ();
+    fn expecting(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Ok(()) // said by the shape
     }
-    Ok((key, T::WANT))
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let mut last = None;
+        // A number such as 1.5 fails only at the key that follows, so the field before is named then.
+        let unfinished = |last: &Option<(_, _)>| {
+            if let Some((name, want)) = *last {
+                note(Step::Field(name), want);
+            }
+        };
+        while let Some(key) = map.next_key::<Str<'de>>().inspect_err(|_| unfinished(&last))? {
+            let Some((name, value)) = self.0.field(key) else {
+                map.next_value::<IgnoredAny>()?;
+                last = None;
+                continue;
+            };
+            let mut want = "";
+            map.next_value_seed(Nullable(value, &mut want)).inspect_err(|_| note(Step::Field(name), want))?;
+            last = Some((name, want));
+        }
+        Ok(())
+    }
 }
 
-/// Passes over a value that nobody asked for.
-#[doc(hidden)]
-#[inline(never)]
-pub fn skip<'de, A: MapAccess<'de>>(map: &mut A) -> Result<(), A::Error> {
-    map.next_value::<serde::de::IgnoredAny>().map(drop)
+/// A field's value, with what was wanted; `null` leaves the field as it is.
+struct Nullable<'t, 'de>(&'t mut dyn Value<'de>, &'t mut &'static str);
+
+impl<'de> DeserializeSeed<'de> for Nullable<'_, 'de> {
+    type Value = ();
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_option(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Nullable<'_, 'de> {
+    type Value = ();
+    fn expecting(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Ok(()) // as above
+    }
+    fn visit_none<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        let shape = self.0.shape();
+        *self.1 = shape.want();
+        shape.deserialize(deserializer)
+    }
+}
+
+/// One more element of a list or of an object with free keys; notes what was wanted.
+struct More<'t, 'de>(&'t mut dyn Grow<'de>, Str<'de>, &'t mut &'static str);
+
+impl<'de> DeserializeSeed<'de> for More<'_, 'de> {
+    type Value = ();
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        let Self(all, key, want) = self;
+        let full = all.count() == MAX_ELEMENTS;
+        let shape = all.grow(key);
+        if full {
+            *want = "more than 16384 elements";
+            return Err(serde::de::Error::custom(""));
+        }
+        *want = shape.want();
+        shape.deserialize(deserializer)
+    }
+}
+
+/// Reads the elements of a list.
+struct Elements<'t, 'de>(&'t mut dyn Grow<'de>);
+
+impl<'de> Visitor<'de> for Elements<'_, 'de> {
+    type Value = ();
+    fn expecting(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Ok(()) // as above
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        let mut want = "";
+        self.0.clear();
+        loop {
+            // A number such as 1.5 fails only at the separator: then too the last one is meant.
+            let more = seq.next_element_seed(More(self.0, Str::default(), &mut want));
+            if more.is_err() {
+                note(Step::Index(self.0.count().saturating_sub(1)), want);
+            }
+            if more?.is_none() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Reads the entries of an object with free keys.
+struct Entries<'t, 'de>(&'t mut dyn Grow<'de>);
+
+impl<'de> Visitor<'de> for Entries<'_, 'de> {
+    type Value = ();
+    fn expecting(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Ok(()) // as above
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let (mut want, mut last) = ("", Str::default());
+        self.0.clear();
+        loop {
+            let entry = match map.next_key() {
+                Ok(None) => return Ok(()),
+                Ok(Some(key)) => {
+                    last = key;
+                    map.next_value_seed(More(self.0, key, &mut want))
+                }
+                Err(error) => Err(error),
+            };
+            if entry.is_err() {
+                note(Step::Key(last.to_string()), want);
+                return entry;
+            }
+        }
+    }
 }
 
 thread_local! {
-    /// Whether the failure that is unwinding came out of an element, and not out of what separates two.
-    static BEGUN: Cell<bool> = const { Cell::new(false) };
-
     /// Where the failure that is unwinding came from, innermost step first.
     /// Never dropped: to be told of a thread's end takes system calls, and the threads here end with the process.
     static TRAIL: ManuallyDrop<RefCell<Trail>> =
@@ -466,8 +580,32 @@ mod tests {
             assert_eq!(flaw(text), (path.to_owned(), number.clone()), "{text}");
         }
         assert_eq!(flaw(r#"{"map":{"k":1,"v":256}}"#).0, r#"map["v"]"#);
+        assert_eq!(flaw(r#"{"map":{"k":1.5,"v":2}}"#).0, r#"map["k"]"#);
+        assert_eq!(flaw(r#"{"gids":[1,null]}"#).0, "gids[1]");
         assert_eq!(flaw(r#"{"list":{}}"#), ("list".to_owned(), "expected an array".to_owned()));
         assert_eq!(flaw("[]"), ("the document".to_owned(), "expected an object".to_owned()));
+    }
+
+    object! {
+        /// Fields that may be missing.
+        pub struct Optional { inner: Option<Inner> = "inner", n: Option<u8> = "n" }
+    }
+
+    #[test]
+    fn null_is_not_there_and_an_empty_object_is() {
+        let Ok(Optional { inner: None, n: None }) = parse(br#"{"inner":null,"n":null}"#) else {
+            unreachable!()
+        };
+        let Ok(Optional { inner: Some(_), n: Some(0) }) = parse(br#"{"inner":{},"n":0}"#) else {
+            unreachable!()
+        };
+    }
+
+    #[test]
+    fn the_last_of_two_counts_and_objects_are_merged() {
+        let text = br#"{"gids":[1,2],"gids":[3],"inner":{"n":1,"b":true},"inner":{"n":2}}"#;
+        let Ok(outer) = parse::<Outer<'_>>(text) else { unreachable!() };
+        assert_eq!((outer.gids.0, outer.inner.n, outer.inner.b), (vec![3], 2, true));
     }
 
     #[test]

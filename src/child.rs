@@ -19,6 +19,7 @@ use nix::unistd::{close, dup2_stderr, dup2_stdin, dup2_stdout, read, setsid, wri
 use crate::netns;
 use crate::plan::{Plan, Process};
 use crate::process;
+use crate::procfs::Procfs;
 use crate::rootfs::{self, walk};
 use crate::scheduling;
 use crate::stage::{Ask, At, Failure, Stage};
@@ -69,7 +70,14 @@ fn steps(plan: &Plan<'_>, gear: &Gear<'_>) -> Result<Infallible, Failure> {
     if plan.asks.maps {
         ask(gear, Ask::Maps)?;
     }
+    // While the mounts are the host's: in a mount namespace that is joined /proc may be anything.
+    let proc = host_proc(plan)?;
+    let process = &plan.process;
+    if let (Some(proc), Some(score)) = (&proc, process.oom_score_adj) {
+        oom_score(proc, score).at(Stage::OomScore, 0)?;
+    }
     setsid().at(Stage::Session, 0)?;
+    process.labels.for_keys(proc.as_ref())?;
     match if gear.keep_keyring { Ok(()) } else { join_new_session_keyring() } {
         // No keys in this kernel, or none left: then there are none of the caller's to keep from the container either.
         Ok(()) | Err(Errno::ENOSYS | Errno::EDQUOT | Errno::EACCES | Errno::EPERM) => {}
@@ -97,7 +105,12 @@ fn steps(plan: &Plan<'_>, gear: &Gear<'_>) -> Result<Infallible, Failure> {
     if plan.asks.runtime {
         ask(gear, Ask::Runtime)?;
     }
-    host_proc(plan)?;
+    if let Some(proc) = proc {
+        for (i, (path, value)) in plan.sysctls.iter().enumerate() {
+            proc.write(path, value.to_bytes()).at(Stage::Sysctl, i)?;
+        }
+        process.labels.on_exec(&proc)?;
+    }
 
     umask(Mode::empty());
     let terminal = mounts(plan, gear)?;
@@ -107,7 +120,6 @@ fn steps(plan: &Plan<'_>, gear: &Gear<'_>) -> Result<Infallible, Failure> {
     if let Some(name) = plan.domainname {
         setdomainname(name).at(Stage::Domainname, 0)?;
     }
-    let process = &plan.process;
     process::limit(process)?;
     stdio(gear, terminal.as_ref()).at(Stage::Stdio, 0)?;
     drop(terminal);
@@ -140,22 +152,19 @@ fn ask(gear: &Gear<'_>, what: Ask) -> Result<(), Failure> {
     }
 }
 
-/// What is written through the host's /proc, while it is still there: the container's own may be anything.
-fn host_proc(plan: &Plan<'_>) -> Result<(), Failure> {
-    if let Some(score) = plan.process.oom_score_adj {
-        let mut digits = heapless::String::<8>::new();
-        let formatted = std::fmt::Write::write_fmt(&mut digits, format_args!("{score}"));
-        formatted.map_err(|_| Errno::ERANGE).at(Stage::OomScore, 0)?;
-        put(c"/proc/self/oom_score_adj", digits.as_bytes()).at(Stage::OomScore, 0)?;
+/// Opens the host's /proc where something is to be written to it.
+fn host_proc(plan: &Plan<'_>) -> Result<Option<Procfs>, Failure> {
+    let process = &plan.process;
+    if process.oom_score_adj.is_none() && plan.sysctls.is_empty() && !process.labels.any() {
+        return Ok(None);
     }
-    for (i, (path, value)) in plan.sysctls.iter().enumerate() {
-        put(path, value.to_bytes()).at(Stage::Sysctl, i)?;
-    }
-    Ok(())
+    Procfs::open().at(Stage::Proc, 0).map(Some)
 }
 
-fn put(path: &CStr, value: &[u8]) -> nix::Result<()> {
-    write(file::open(path, OFlag::O_WRONLY)?, value).map(drop)
+fn oom_score(proc: &Procfs, score: i32) -> nix::Result<()> {
+    let mut digits = heapless::String::<8>::new();
+    std::fmt::Write::write_fmt(&mut digits, format_args!("{score}")).map_err(|_| Errno::ERANGE)?;
+    proc.write(c"self/oom_score_adj", digits.as_bytes())
 }
 
 /// Builds the root filesystem and goes there. Returns the container's side of the pseudoterminal.
@@ -178,7 +187,7 @@ fn mounts(plan: &Plan<'_>, gear: &Gear<'_>) -> Result<Option<OwnedFd>, Failure> 
     if !plan.masked.is_empty() {
         let null = rootfs::open_null().at(Stage::Null, 0)?;
         for (i, path) in plan.masked.iter().enumerate() {
-            rootfs::mask(root.as_fd(), null.as_fd(), path).at(Stage::Mask, i)?;
+            rootfs::mask(root.as_fd(), null.as_fd(), path, plan.mount_label).at(Stage::Mask, i)?;
         }
     }
     for (i, path) in plan.readonly.iter().enumerate() {

@@ -10,6 +10,7 @@ use nix::unistd::Pid;
 
 use crate::cgroup::{self, Cgroups};
 use crate::error::{During, Error, Result};
+use crate::host;
 use crate::input::{self, Input};
 use crate::json;
 use crate::parent::{self, Spawn};
@@ -132,6 +133,7 @@ pub fn create(request: &Request<'_>) -> Result<Made> {
     let overrides = &request.overrides;
     let mut plan = plan::make(&spec, &bundle.path, request.id.as_str(), overrides, &cgroups, &mut buffer)
         .map_err(|(field, why)| bundle.flawed(field, why))?;
+    host::check(&mut plan).map_err(|(field, why)| bundle.flawed(field, why))?;
     let foreground = match (request.terminal, plan.process.terminal) {
         (Terminal::Foreground, true) => Some(socket::pair().during("socketpair", "process.terminal")?),
         _ => None,

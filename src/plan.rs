@@ -19,6 +19,7 @@ use crate::tables::{self, Effect, lookup};
 mod mounts;
 mod process;
 mod scheduling;
+pub mod sysctl;
 mod unsupported;
 
 pub use mounts::{Kind, Mount};
@@ -48,13 +49,15 @@ pub struct Plan<'a> {
     pub mounts: Vec<Mount<'a>>,
     /// Mount targets that become read-only once everything has been made in them.
     pub sealed: Vec<&'a CStr>,
+    /// The option that labels mounts for SELinux.
+    pub mount_label: Option<&'a CStr>,
     /// Paths in the container that read as empty.
     pub masked: Vec<&'a CStr>,
     /// Paths in the container that cannot be written.
     pub readonly: Vec<&'a CStr>,
     /// Whether `/dev` is the container's own, to be filled with the default devices.
     pub make_devices: bool,
-    /// Kernel parameters: path below `/proc/sys` and value.
+    /// Kernel parameters: path below `/proc` and value.
     pub sysctls: Vec<(&'a CStr, &'a CStr)>,
     /// Name of the host.
     pub hostname: Option<&'a CStr>,
@@ -108,8 +111,11 @@ pub fn make<'a>(
     buffer: &'a mut [u8],
 ) -> Checked<Plan<'a>> {
     let strings = &mut Strings::new(buffer);
-    if !spec.oci_version.decode().starts_with("1.") {
+    if !is_version_1(&spec.oci_version.decode()) {
         return wrong("ociVersion", "expected a version 1.x of runtime-spec");
+    }
+    if spec.annotations.iter().any(|(key, _)| key.is_empty()) {
+        return wrong("annotations[\"\"]", "a key must not be empty");
     }
     unsupported::refuse(spec)?;
     let process = spec.process.as_ref().ok_or_else(|| missing("process"))?;
@@ -144,7 +150,11 @@ pub fn make<'a>(
         (None, Some(path)) if !path.is_empty() => cgroups_path(path, strings)?,
         _ => strings.concat(&[b"mote-", id.as_bytes()]).map_err(|e| refused("linux.cgroupsPath", e))?,
     };
-    let mounts::Mounts { mounts, sealed } = mounts::plan(spec, bundle, own, cgroups, cgroup, strings)?;
+    let mount_label = mounts::label(&spec.linux, strings)?;
+    let mounts::Mounts { mut mounts, sealed } = mounts::plan(spec, bundle, own, cgroups, cgroup, strings)?;
+    if let Some(label) = mount_label {
+        mounts::add_label(&mut mounts, label, strings)?;
+    }
     let paths = |list: &List<Str<'_>>, name: &str, strings: &mut Strings<'a>| {
         let path = |(i, path): (usize, &Str<'_>)| in_container(strings, *path, &format!("linux.{name}[{i}]"));
         list.iter().enumerate().map(path).collect::<Checked<Vec<_>>>()
@@ -168,9 +178,10 @@ pub fn make<'a>(
         make_devices: !mounts.iter().any(|m| m.target == c"/dev" && matches!(m.kind, Kind::Bind { .. })),
         mounts,
         sealed,
+        mount_label,
         masked,
         readonly,
-        sysctls: sysctls(spec, own, strings)?,
+        sysctls: sysctl::plan(spec, own, strings)?,
         hostname,
         domainname,
         process: process::plan(process, overrides, strings)?,
@@ -179,6 +190,17 @@ pub fn make<'a>(
         devices: devices(spec)?,
         asks: Asks::default(),
     })
+}
+
+/// Whether this is a version 1.x as semver.org has it: `1.2.0`, `1.2.0-rc.1+dev`. The last number may be missing.
+fn is_version_1(version: &str) -> bool {
+    let end = version.find(['-', '+']).unwrap_or(version.len());
+    let (numbers, more) = version.split_at(end);
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let words =
+        |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'+' | b'.'));
+    let minor = numbers.strip_prefix("1.").unwrap_or_default();
+    minor.split('.').all(digits) && minor.split('.').count() <= 2 && words(more) && more.len() != 1
 }
 
 /// `linux.namespaces` as flags to make and paths to join.
@@ -247,42 +269,6 @@ fn cgroups_path<'a>(path: Str<'_>, strings: &mut Strings<'a>) -> Checked<&'a CSt
     strings.concat(&[clean.as_bytes()]).map_err(|e| refused(field, e))
 }
 
-/// `linux.sysctl`: only what belongs to a namespace that is the container's own.
-fn sysctls<'a>(
-    spec: &Spec<'_>,
-    own: CloneFlags,
-    strings: &mut Strings<'a>,
-) -> Checked<Vec<(&'a CStr, &'a CStr)>> {
-    let one = |(key, value): &(Str<'_>, Str<'_>)| {
-        let (name, field) = (key.decode(), format!("linux.sysctl[\"{key}\"]"));
-        // sysctl(8): with slashes between the words, dots belong to them (eth0.1).
-        let words: Vec<&str> = name.split(if name.contains('/') { '/' } else { '.' }).collect();
-        // A plain alphabet, so that the name cannot climb out of /proc/sys.
-        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'@' | b':');
-        if !words.iter().all(|word| !matches!(*word, "" | "." | "..") && word.bytes().all(plain)) {
-            return Err((
-                field,
-                "expected words of letters, digits, _ and - with dots between them".to_owned(),
-            ));
-        }
-        let dotted = words.join(".");
-        let row = tables::SYSCTLS.iter().find(|(prefix, _)| match prefix.strip_suffix('.') {
-            Some(_) => dotted.starts_with(prefix),
-            None => dotted == *prefix,
-        });
-        let Some((_, namespace)) = row else {
-            return Err((field, "belongs to no namespace, so it would change the host".to_owned()));
-        };
-        if !own.contains(*namespace) {
-            return Err((field, "needs an own namespace of its kind in linux.namespaces".to_owned()));
-        }
-        let path =
-            strings.concat(&[b"/proc/sys/", words.join("/").as_bytes()]).map_err(|e| refused(&field, e))?;
-        Ok((path, strings.decode(b"", *value).map_err(|e| refused(&field, e))?))
-    };
-    spec.linux.sysctl.iter().map(one).collect()
-}
-
 /// `linux.resources.devices`
 fn devices(spec: &Spec<'_>) -> Checked<Vec<cgroup::devices::Rule>> {
     let rules = spec.linux.resources.devices.iter().enumerate();
@@ -348,4 +334,22 @@ fn list<'a>(strings: impl ExactSizeIterator<Item = Checked<&'a CStr>>) -> Checke
         list.push(string?);
     }
     Ok(list)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_1_x_are_told_from_others() {
+        for version in ["1.0.0", "1.0.2-dev", "1.3.0", "1.2.0-rc.1+dev", "1.1.0+dev", "1.10.20", "1.0"] {
+            assert!(is_version_1(version), "{version}");
+        }
+        for version in [
+            "", "1", "1.", "2.0.0", "0.9.0", "10.0.0", "1.x", "1.0.", "1.0.0.0", "1.0.0-", "1.0.0 ",
+            "v1.0.0", "1.-1",
+        ] {
+            assert!(!is_version_1(version), "{version}");
+        }
+    }
 }

@@ -50,9 +50,9 @@ object! {
         no_new_privileges: bool = "noNewPrivileges",
         /// `/proc/self/oom_score_adj`
         oom_score_adj: Option<i32> = "oomScoreAdj",
-        /// Not done yet.
+        /// AppArmor's profile.
         apparmor_profile: Option<Str<'a>> = "apparmorProfile",
-        /// Not done yet.
+        /// SELinux's label.
         selinux_label: Option<Str<'a>> = "selinuxLabel",
         /// When it gets the processor.
         scheduler: Option<Scheduler<'a>> = "scheduler",
@@ -208,7 +208,7 @@ object! {
         gid_mappings: List<Present> = "gidMappings",
         /// Not done yet.
         time_offsets: Present = "timeOffsets",
-        /// Not done yet.
+        /// SELinux's label of the container's mounts.
         mount_label: Option<Str<'a>> = "mountLabel",
         /// What system the kernel says it is.
         personality: Option<Personality<'a>> = "personality",

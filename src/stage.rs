@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use nix::errno::Errno;
 
 use crate::error::Error;
+use crate::label;
 use crate::plan::Plan;
 use crate::tables;
 
@@ -43,8 +44,12 @@ stages! {
     Loopback,
     /// Making a cgroup namespace.
     CgroupNamespace,
+    /// The host's /proc.
+    Proc,
     /// `process.oomScoreAdj`
     OomScore,
+    /// `process.apparmorProfile`, `process.selinuxLabel`
+    Label,
     /// `linux.sysctl`
     Sysctl,
     /// Getting off the initramfs.
@@ -198,9 +203,15 @@ impl Failure {
             }
             Stage::Loopback => write!(what, "linux.namespaces: bring up lo in the new network namespace"),
             Stage::CgroupNamespace => write!(what, "linux.namespaces: make a cgroup namespace"),
+            Stage::Proc => write!(what, "open the host's /proc"),
             Stage::OomScore => write!(what, "process.oomScoreAdj"),
+            Stage::Label => {
+                let (field, path) = label::FILES.get(item).copied().unwrap_or_default();
+                // Podman knows a refused label by the path in back quotes.
+                write!(what, "{field}: write `/proc/{}`", text(Some(path)))
+            }
             Stage::Sysctl => {
-                write!(what, "linux.sysctl: write \"{}\"", text(plan.sysctls.get(item).map(|s| s.0)))
+                write!(what, "linux.sysctl: write \"/proc/{}\"", text(plan.sysctls.get(item).map(|s| s.0)))
             }
             Stage::Initramfs => write!(what, "put the initramfs below a mount of itself"),
             Stage::Propagation => write!(what, "linux.rootfsPropagation"),

@@ -194,6 +194,9 @@ fn full() -> Value {
     config["process"]["capabilities"]["inheritable"] = json!(["CAP_KILL"]);
     config["process"]["consoleSize"] = json!({"height": 1, "width": 1});
     config["annotations"] = json!({"a": "b"});
+    config["process"]["apparmorProfile"] = json!("unconfined");
+    config["process"]["selinuxLabel"] = json!("");
+    config["linux"]["mountLabel"] = json!("");
     config["linux"]["sysctl"] = json!({"net.ipv4.ip_forward": "1"});
     config["linux"]["namespaces"][1]["path"] = json!("/proc/self/ns/net");
     config["linux"]["cgroupsPath"] = json!("/x");
@@ -292,6 +295,17 @@ fn a_wrong_value_is_named_by_its_json_path() {
         ("/ociVersion", json!("2.0.0"), "ociVersion"),
         ("/ociVersion", json!("nonsense"), "ociVersion"),
         ("/ociVersion", json!(""), "ociVersion"),
+        ("/ociVersion", json!("1"), "ociVersion"),
+        ("/ociVersion", json!("1.x"), "ociVersion"),
+        ("/ociVersion", json!("1.0.0 "), "ociVersion"),
+        ("/annotations", json!({"": "x"}), "annotations[\"\"]"),
+        ("/process/apparmorProfile", json!("a\nb"), "process.apparmorProfile"),
+        ("/process/selinuxLabel", json!("a\u{0}b"), "process.selinuxLabel"),
+        ("/linux/mountLabel", json!("a\"b"), "linux.mountLabel"),
+        ("/linux/mountLabel", json!("a\nb"), "linux.mountLabel"),
+        ("/linux/sysctl", json!({"kernel.hostname": "x"}), "linux.sysctl[\"kernel.hostname\"]"),
+        ("/linux/sysctl", json!({"net.a.b": "1", "net/a/b": "2"}), "linux.sysctl[\"net/a/b\"]: stands twice"),
+        ("/linux/sysctl", json!({"net.a.b": "1\u{0}"}), "linux.sysctl[\"net.a.b\"]"),
         ("/process/scheduler", json!({}), "process.scheduler.policy: missing"),
         ("/process/scheduler/policy", json!("SCHED_NORMAL"), "none of SCHED_OTHER, SCHED_FIFO, SCHED_RR"),
         ("/process/scheduler/policy", json!("sched_other"), "process.scheduler.policy"),
@@ -394,8 +408,6 @@ fn what_is_not_supported_is_refused_and_not_ignored() {
         ("", "hooks", json!({"prestart": [{"path": "/bin/true"}]})),
         ("/linux", "uidMappings", json!([{"containerID": 0, "hostID": 1000, "size": 1}])),
         ("/linux", "intelRdt", json!({"closID": "x"})),
-        ("/process", "apparmorProfile", json!("x")),
-        ("/process", "selinuxLabel", json!("x:y:z:w")),
     ];
     for (parent, field, value) in cases {
         let mut broken = spec(&["true"]);

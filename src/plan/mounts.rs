@@ -165,6 +165,29 @@ fn one<'a>(
     Ok(mount)
 }
 
+/// `linux.mountLabel` as the option that filesystems take.
+pub fn label<'a>(linux: &spec::Linux<'_>, strings: &mut Strings<'a>) -> Checked<Option<&'a CStr>> {
+    let Some(label) = linux.mount_label.filter(|label| !label.is_empty()) else { return Ok(None) };
+    if label.chars().any(|c| c.is_control() || matches!(c, '"' | '\\')) {
+        return wrong("linux.mountLabel", "quotes, backslashes and control characters are not allowed here");
+    }
+    // In quotes, as commas are part of it.
+    let option = format!("context=\"{}\"", label.decode());
+    strings.concat(&[option.as_bytes()]).map(Some).map_err(|e| refused("linux.mountLabel", e))
+}
+
+/// Adds the label to new filesystems. Those that label their files themselves refuse the option.
+pub fn add_label<'a>(mounts: &mut [Mount<'a>], label: &'a CStr, strings: &mut Strings<'a>) -> Checked<()> {
+    const OWN: [&CStr; 5] = [c"proc", c"sysfs", c"mqueue", c"cgroup", c"cgroup2"];
+    for mount in mounts.iter_mut().filter(|m| m.kind == Kind::New && !OWN.contains(&m.fstype)) {
+        let data = mount.data.to_bytes();
+        let comma: &[u8] = if data.is_empty() { b"" } else { b"," };
+        let all = strings.concat(&[data, comma, label.to_bytes()]);
+        mount.data = all.map_err(|e| refused("linux.mountLabel", e))?;
+    }
+    Ok(())
+}
+
 /// Applies an option that sets or clears flags: the last one counts, as for mount(8).
 fn flags(mount: &mut Mount<'_>, set: MsFlags, clear: MsFlags) {
     mount.flags = (mount.flags - clear) | set;

@@ -5,6 +5,7 @@ use std::ffi::CStr;
 use nix::sys::resource::Resource;
 
 use super::{Checked, List, Overrides, Str, Strings, list, missing, refused, wrong};
+use crate::label::Labels;
 use crate::spec;
 use crate::sys::exec::CStrList;
 use crate::tables::{self, lookup};
@@ -38,6 +39,8 @@ pub struct Process<'a> {
     pub no_new_privileges: bool,
     /// For `/proc/self/oom_score_adj`.
     pub oom_score_adj: Option<i32>,
+    /// What the security modules call it.
+    pub labels: Labels<'a>,
     /// Whether it gets a pseudoterminal.
     pub terminal: bool,
     /// The pseudoterminal's first size: rows, columns.
@@ -113,9 +116,27 @@ pub fn plan<'a>(
         rlimits: rlimits(process)?,
         no_new_privileges: process.no_new_privileges,
         oom_score_adj: process.oom_score_adj,
+        labels: Labels {
+            apparmor: label(b"exec ", process.apparmor_profile, "process.apparmorProfile", strings)?,
+            selinux: label(b"", process.selinux_label, "process.selinuxLabel", strings)?,
+        },
         terminal: process.terminal,
         console_size: process.console_size.as_ref().map(|size| (size.height, size.width)),
     })
+}
+
+/// A label behind `prefix`; an empty one is none, as engines write it.
+fn label<'a>(
+    prefix: &[u8],
+    label: Option<Str<'_>>,
+    field: &str,
+    strings: &mut Strings<'a>,
+) -> Checked<Option<&'a CStr>> {
+    let Some(label) = label.filter(|label| !label.is_empty()) else { return Ok(None) };
+    if label.chars().any(char::is_control) {
+        return wrong(field, "control characters are not allowed here");
+    }
+    strings.decode(prefix, label).map(Some).map_err(|e| refused(field, e))
 }
 
 /// Where programs are looked for without PATH: what execvp(3) of the C libraries takes.

@@ -22,7 +22,6 @@ pub fn refuse(spec: &Spec<'_>) -> Checked<()> {
         (!linux.uid_mappings.is_empty(), "linux.uidMappings"),
         (!linux.gid_mappings.is_empty(), "linux.gidMappings"),
         (linux.time_offsets.0, "linux.timeOffsets"),
-        (linux.mount_label.is_some_and(|label| !label.is_empty()), "linux.mountLabel"),
         (linux.intel_rdt.0, "linux.intelRdt"),
         (!linux.net_devices.is_empty(), "linux.netDevices"),
         // Zero, and minus one, are how engines write "no limit".
@@ -53,19 +52,9 @@ pub fn refuse(spec: &Spec<'_>) -> Checked<()> {
         (!resources.rdma.is_empty(), "linux.resources.rdma"),
         (!resources.unified.is_empty(), "linux.resources.unified"),
     ];
-    let process = spec.process.as_ref();
-    let labelled = |label: Option<crate::json::Str<'_>>| label.is_some_and(|label| !label.is_empty());
-    let asked_of_process = [
-        (process.is_some_and(|p| labelled(p.apparmor_profile)), "process.apparmorProfile"),
-        (process.is_some_and(|p| labelled(p.selinux_label)), "process.selinuxLabel"),
-    ];
     let mapped = spec.mounts.iter().position(|m| !m.uid_mappings.is_empty() || !m.gid_mappings.is_empty());
     let mapped = mapped.map(|i| format!("mounts[{i}].uidMappings"));
-    let first = asked
-        .into_iter()
-        .chain(asked_of_process)
-        .find(|(asked, _)| *asked)
-        .map(|(_, field)| field.to_owned());
+    let first = asked.into_iter().find(|(asked, _)| *asked).map(|(_, field)| field.to_owned());
     match first.or(mapped) {
         Some(field) => Err((field, WHY.to_owned())),
         None => Ok(()),

@@ -197,14 +197,19 @@ pub fn open_null() -> nix::Result<Passing> {
 }
 
 /// Hides a path: a file behind the null device, a directory behind an empty one. One that is not there needs nothing.
-pub fn mask(root: BorrowedFd<'_>, null: BorrowedFd<'_>, path: &CStr) -> nix::Result<()> {
+pub fn mask(
+    root: BorrowedFd<'_>,
+    null: BorrowedFd<'_>,
+    path: &CStr,
+    label: Option<&CStr>,
+) -> nix::Result<()> {
     let target = match resolve(root, path) {
         Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(()),
         result => result?,
     };
     if is_directory(target.as_fd())? {
         fchdir(&target)?;
-        return mount(Some(c"tmpfs"), c".", Some(c"tmpfs"), MsFlags::MS_RDONLY, NONE);
+        return mount(Some(c"tmpfs"), c".", Some(c"tmpfs"), MsFlags::MS_RDONLY, label);
     }
     move_mount(clone_tree(At::Fd(null), false)?.as_fd(), target.as_fd())
 }

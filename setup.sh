@@ -167,6 +167,7 @@ for what in "${@:-build}"; do
         ;;
     test)
         need runc runc
+        need newuidmap uidmap
         need busybox busybox-static
         install_missing
         ;;

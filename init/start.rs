@@ -160,6 +160,7 @@ fn start(world: &World, i: usize) -> Result<Report> {
         pid_file: None,
         wait: false,
         sibling: true,
+        rootless: Some(false),
         keep_keyring: false,
         preserved: 0,
     })?;

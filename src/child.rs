@@ -17,14 +17,14 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::{close, dup2_stderr, dup2_stdin, dup2_stdout, read, setsid, write};
 
 use crate::netns;
-use crate::plan::{Plan, Process};
+use crate::plan::{Plan, Process, ids};
 use crate::process;
 use crate::procfs::Procfs;
 use crate::rootfs::{self, walk};
 use crate::scheduling;
 use crate::stage::{Ask, At, Failure, Stage};
 use crate::sys::process::{close_range, exit_now, join_new_session_keyring, set_cloexec, setdomainname};
-use crate::sys::{alloc, clone, exec, file, socket, terminal};
+use crate::sys::{alloc, clone, credentials, exec, file, socket, terminal};
 
 /// What the child brings along from its parent, all of it closed by `execve`.
 #[derive(Debug)]
@@ -35,6 +35,8 @@ pub struct Gear<'fd> {
     pub gate: Option<(BorrowedFd<'fd>, BorrowedFd<'fd>)>,
     /// The namespaces of the plan's `join`, opened, in the same order.
     pub join: &'fd [OwnedFd],
+    /// What the parent has opened of the plan's mounts, in the same order; may be shorter.
+    pub sources: &'fd [Option<OwnedFd>],
     /// `cgroup.procs` of a cgroup to enter, where clone could not do it.
     pub cgroup_procs: Option<BorrowedFd<'fd>>,
     /// Standard input, output and error; inherited as they are where missing.
@@ -60,8 +62,11 @@ pub fn run(plan: &Plan<'_>, gear: &Gear<'_>) -> ! {
 }
 
 fn steps(plan: &Plan<'_>, gear: &Gear<'_>) -> Result<Infallible, Failure> {
-    // Before anything of the container can look at this process: no ptrace, no /proc/<pid>/fd for others.
-    prctl::set_dumpable(false).at(Stage::Session, 0)?;
+    // Before anything of the container can look at this process: no ptrace, no /proc/<pid>/fd for others. What is in
+    // /proc of such a process belongs to root, so a user's own namespace gets its ids first.
+    if !plan.asks.maps {
+        prctl::set_dumpable(false).at(Stage::Session, 0)?;
+    }
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).at(Stage::Session, 0)?;
     if let Some((_, parents)) = gear.gate {
         // The end of the parent must be the end of the wait.
@@ -75,6 +80,9 @@ fn steps(plan: &Plan<'_>, gear: &Gear<'_>) -> Result<Infallible, Failure> {
     let process = &plan.process;
     if let (Some(proc), Some(score)) = (&proc, process.oom_score_adj) {
         oom_score(proc, score).at(Stage::OomScore, 0)?;
+    }
+    if plan.asks.maps {
+        prctl::set_dumpable(false).at(Stage::Session, 0)?;
     }
     setsid().at(Stage::Session, 0)?;
     process.labels.for_keys(proc.as_ref())?;
@@ -110,6 +118,9 @@ fn steps(plan: &Plan<'_>, gear: &Gear<'_>) -> Result<Infallible, Failure> {
             proc.write(path, value.to_bytes()).at(Stage::Sysctl, i)?;
         }
         process.labels.on_exec(&proc)?;
+    }
+    if plan.user_namespace {
+        become_root(plan).at(Stage::Ids, 0)?;
     }
 
     umask(Mode::empty());
@@ -167,6 +178,21 @@ fn oom_score(proc: &Procfs, score: i32) -> nix::Result<()> {
     proc.write(c"self/oom_score_adj", digits.as_bytes())
 }
 
+/// Becomes the root of the user namespace, who owns what is made in the container, where it has one.
+fn become_root(plan: &Plan<'_>) -> nix::Result<()> {
+    // Of a namespace that was joined the ids may not be known: the kernel tells.
+    let tell = |result: nix::Result<()>| {
+        if plan.maps.is_empty() && result == Err(Errno::EINVAL) { Ok(()) } else { result }
+    };
+    if plan.maps.is_empty() || ids::covers(&plan.maps.gid, 0) {
+        tell(credentials::setresgid(0))?;
+    }
+    if plan.maps.is_empty() || ids::covers(&plan.maps.uid, 0) {
+        tell(credentials::setresuid(0))?;
+    }
+    Ok(())
+}
+
 /// Builds the root filesystem and goes there. Returns the container's side of the pseudoterminal.
 fn mounts(plan: &Plan<'_>, gear: &Gear<'_>) -> Result<Option<OwnedFd>, Failure> {
     rootfs::detach(plan.propagation).at(Stage::Propagation, 0)?;
@@ -175,7 +201,8 @@ fn mounts(plan: &Plan<'_>, gear: &Gear<'_>) -> Result<Option<OwnedFd>, Failure> 
     }
     let root = rootfs::bind_root(plan.rootfs).at(Stage::Root, 0)?;
     for (i, mount) in plan.mounts.iter().enumerate() {
-        rootfs::apply(root.as_fd(), mount).at(Stage::Mount, i)?;
+        let source = gear.sources.get(i).and_then(Option::as_ref);
+        rootfs::apply(root.as_fd(), mount, source).at(Stage::Mount, i)?;
     }
     if plan.make_devices {
         rootfs::make_devices(root.as_fd()).at(Stage::Devices, 0)?;

@@ -21,6 +21,7 @@ use crate::state::{Entry, Id, Record, START_SOCKET, Status, Store, process_start
 use crate::strings;
 use crate::sys::process::{pidfd_open, pidfd_send_signal};
 use crate::sys::{file, socket};
+use crate::userns;
 
 /// The largest `config.json` that is read: a hundred times what engines write.
 pub const CONFIG_MAX: u64 = 1024 * 1024;
@@ -46,6 +47,8 @@ pub struct Request<'a> {
     pub wait: bool,
     /// Make the first process a sibling of the caller.
     pub sibling: bool,
+    /// Whether to do without a cgroup where none can be made; by default unless the caller is the host's root.
+    pub rootless: Option<bool>,
     /// Whether the program keeps the caller's session keyring.
     pub keep_keyring: bool,
     /// How many descriptors after standard error stay open in the program.
@@ -166,8 +169,14 @@ pub fn create(request: &Request<'_>) -> Result<Made> {
     let store = Store::open(request.root, true)?;
     let entry = store.make(request.id)?;
     let mut undo = Undo { store: &store, entry: &entry, cgroup: None };
+    let cgroup = match cgroups.make(plan.cgroup) {
+        Err(error) if plan.cgroup_by_default && does_without_cgroup(request, &error) => {
+            plan.lose_cgroup(&cgroups);
+            None
+        }
+        result => result?,
+    };
     let path = plan.cgroup;
-    let cgroup = cgroups.make(path)?;
     undo.cgroup = Some((&cgroups, path));
     if let Some(cgroup) = &cgroup {
         cgroup::devices::apply(&plan.devices, cgroup.directory())?;
@@ -191,6 +200,13 @@ pub fn create(request: &Request<'_>) -> Result<Made> {
     if let Some(file) = request.pid_file {
         write_pid_file(file, pid)?;
     }
+    let mut answer = |ask| match ask {
+        Ask::Maps => {
+            userns::raise_limits(pid, &plan.process.rlimits);
+            userns::write_maps(pid, &plan.maps)
+        }
+        Ask::Runtime | Ask::Container => Ok(()), // nothing asks for them yet
+    };
     let pidfd = held.ready(&plan, !request.wait, &mut answer).inspect_err(|_| {
         if let Some(file) = request.pid_file {
             let _ = std::fs::remove_file(file); // as much as can be taken back
@@ -203,11 +219,11 @@ pub fn create(request: &Request<'_>) -> Result<Made> {
     Ok(Made { pid, pidfd, terminal: foreground.map(|(ours, _)| ours), store, entry, cgroups, cgroup })
 }
 
-/// Does the parent's part of a create. No plan asks for any of it yet.
-fn answer(ask: Ask) -> Result<()> {
-    match ask {
-        Ask::Maps | Ask::Runtime | Ask::Container => Ok(()),
-    }
+/// Whether a cgroup that could not be made is none that the container needs: without privileges there is often none to be
+/// had.
+fn does_without_cgroup(request: &Request<'_>, error: &Error) -> bool {
+    matches!(error.errno(), Some(Errno::EACCES | Errno::EPERM | Errno::EROFS | Errno::ENOENT))
+        && request.rootless.unwrap_or_else(userns::is_rootless)
 }
 
 /// What is known about a container that is being made.

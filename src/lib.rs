@@ -27,3 +27,4 @@ pub mod strings;
 pub mod sys;
 pub mod tables;
 pub mod time;
+pub mod userns;

@@ -9,8 +9,9 @@ use nix::unistd::{Pid, pipe2, read, write};
 
 use crate::cgroup::Cgroup;
 use crate::child::{self, Gear};
-use crate::error::{During, Error, Result};
+use crate::error::{During, Error, Result, Tail};
 use crate::plan::Plan;
+use crate::rootfs::source;
 use crate::stage::{Ask, Failure, Stage};
 use crate::sys::clone::{Options, Side, clone, clone3, setns};
 use crate::sys::file;
@@ -64,12 +65,14 @@ pub fn spawn(plan: &Plan<'_>, spawn: &Spawn<'_>) -> Result<Held> {
         }
         join.push(fd);
     }
+    let sources = source::open(plan)?;
     let (report, report_to) = pipe2(OFlag::O_CLOEXEC).during("pipe2", "")?;
     let gate = plan.asks.any().then(|| pipe2(OFlag::O_CLOEXEC)).transpose().during("pipe2", "")?;
     let mut gear = Gear {
         report: report_to.as_fd(),
         gate: gate.as_ref().map(|(answer, to)| (answer.as_fd(), to.as_fd())),
         join: &join,
+        sources: &sources,
         cgroup_procs: None,
         stdio: spawn.stdio,
         terminal: spawn.terminal,
@@ -90,7 +93,14 @@ pub fn spawn(plan: &Plan<'_>, spawn: &Spawn<'_>) -> Result<Held> {
         }
         result => result,
     };
-    match side.during("clone3", "")? {
+    let side = side.map_err(|errno| match errno {
+        Errno::EPERM if !plan.user_namespace => Error::Child {
+            what: "linux.namespaces: without privileges there has to be one of type user".into(),
+            errno,
+        },
+        errno => Error::Sys { call: "clone3", errno, path: Tail::default() },
+    });
+    match side? {
         Side::Child => child::run(plan, &gear),
         Side::Parent(pid, pidfd) => {
             let gate = gate.map(|(_, to)| to);

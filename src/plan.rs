@@ -16,6 +16,7 @@ use crate::strings::{Refused, Strings};
 use crate::sys::exec::CStrList;
 use crate::tables::{self, Effect, lookup};
 
+pub mod ids;
 mod mounts;
 mod process;
 mod scheduling;
@@ -39,6 +40,10 @@ pub struct Plan<'a> {
     pub new_namespaces: CloneFlags,
     /// Namespaces to join, in order.
     pub join: Vec<Join<'a>>,
+    /// Whether the user namespace is the container's own, new or joined.
+    pub user_namespace: bool,
+    /// Its ids: to be written to a new one, to be found in a joined one; may be empty for that.
+    pub maps: ids::Maps,
     /// The root filesystem on the host.
     pub rootfs: &'a CStr,
     /// Whether the root is read-only in the end.
@@ -69,10 +74,24 @@ pub struct Plan<'a> {
     pub scheduling: Scheduling,
     /// The container's cgroup, relative to the hierarchy's mount point, without a leading slash.
     pub cgroup: &'a CStr,
+    /// Whether nobody has asked for a cgroup of this name.
+    pub cgroup_by_default: bool,
     /// Which devices may be used.
     pub devices: Vec<cgroup::devices::Rule>,
     /// What the parent has to do while the child waits.
     pub asks: Asks,
+}
+
+impl Plan<'_> {
+    /// Does without a cgroup of its own: what was to be seen of it is what there is.
+    pub fn lose_cgroup(&mut self, cgroups: &Cgroups) {
+        let all = if cgroups.unified { c"/sys/fs/cgroup" } else { c"/sys/fs/cgroup/unified" };
+        let own = [all.to_bytes(), b"/", self.cgroup.to_bytes()].concat();
+        for mount in self.mounts.iter_mut().filter(|mount| mount.source.to_bytes() == own) {
+            mount.source = all;
+        }
+        self.cgroup = c"";
+    }
 }
 
 /// A namespace to join.
@@ -130,6 +149,7 @@ pub fn make<'a>(
         );
     }
     let own = join.iter().fold(new_namespaces, |all, j| all | j.kind);
+    let maps = ids::plan(spec, new_namespaces, &join)?;
 
     let propagation = match spec.linux.rootfs_propagation {
         None => MsFlags::MS_SLAVE | MsFlags::MS_REC,
@@ -168,9 +188,12 @@ pub fn make<'a>(
         None => host_word(spec.hostname, "hostname", uts, strings)?,
     };
     let domainname = host_word(spec.domainname, "domainname", uts, strings)?;
+    let groups_denied = new_namespaces.contains(CloneFlags::CLONE_NEWUSER) && ids::denies_groups(&maps);
     Ok(Plan {
         new_namespaces,
         join,
+        user_namespace: own.contains(CloneFlags::CLONE_NEWUSER),
+        maps,
         rootfs,
         root_readonly: root.readonly,
         propagation,
@@ -184,11 +207,12 @@ pub fn make<'a>(
         sysctls: sysctl::plan(spec, own, strings)?,
         hostname,
         domainname,
-        process: process::plan(process, overrides, strings)?,
+        process: process::plan(process, overrides, groups_denied, strings)?,
         scheduling: scheduling::plan(process, &spec.linux)?,
         cgroup,
+        cgroup_by_default: overrides.cgroup.is_none() && spec.linux.cgroups_path.is_none_or(Str::is_empty),
         devices: devices(spec)?,
-        asks: Asks::default(),
+        asks: Asks { maps: new_namespaces.contains(CloneFlags::CLONE_NEWUSER), ..Asks::default() },
     })
 }
 

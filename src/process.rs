@@ -4,13 +4,14 @@
 use std::ffi::CStr;
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
 use nix::sys::prctl;
 use nix::sys::resource::setrlimit;
 use nix::sys::stat::{Mode, mkdirat, stat};
 use nix::unistd::{AccessFlags, chdir, faccessat};
 
 use crate::plan::{CapabilitySets, Process};
+use crate::procfs::Procfs;
 use crate::stage::{At, Failure, Stage};
 use crate::sys::file::{self, PATH_MAX};
 use crate::sys::{capability, credentials};
@@ -31,7 +32,7 @@ pub fn become_user(process: &Process<'_>) -> Result<(), Failure> {
     // The directory may be open to root alone or to the user alone: either will do.
     let entered = enter(process.cwd);
     prctl::set_keepcaps(true).at(Stage::Capabilities, 0)?;
-    credentials::setgroups(&process.groups).at(Stage::Groups, 0)?;
+    set_groups(process).at(Stage::Groups, 0)?;
     credentials::setresgid(process.gid).at(Stage::Gid, 0)?;
     credentials::setresuid(process.uid).at(Stage::Uid, 0)?;
     set_capabilities(sets).at(Stage::Capabilities, 0)?;
@@ -45,6 +46,25 @@ pub fn become_user(process: &Process<'_>) -> Result<(), Failure> {
         prctl::set_no_new_privs().at(Stage::NoNewPrivileges, 0)?;
     }
     Ok(())
+}
+
+/// Replaces the supplementary groups. In a user namespace made without privileges nobody may, not even to have none: a group
+/// can also be what keeps somebody out (CVE-2014-8989). There they stay.
+fn set_groups(process: &Process<'_>) -> nix::Result<()> {
+    if process.groups_denied {
+        return Ok(());
+    }
+    match credentials::setgroups(&process.groups) {
+        Err(Errno::EPERM) if process.groups.is_empty() && groups_are_denied() => Ok(()),
+        result => result,
+    }
+}
+
+/// Whether the user namespace is such a one. The `/proc` asked is the container's, as far as it is procfs.
+fn groups_are_denied() -> bool {
+    let mut word = [0; 5];
+    let file = Procfs::open().and_then(|proc| proc.file(c"self/setgroups", OFlag::O_RDONLY));
+    file.and_then(|file| nix::unistd::read(file, &mut word)).is_ok() && word.starts_with(b"deny")
 }
 
 /// Takes everything from the bounding set that is not in `kept`, as far as the kernel knows capabilities.

@@ -29,20 +29,24 @@ impl Procfs {
         }
     }
 
-    /// Writes to the file `path` below it, which must be the procfs's own and not something mounted over it (`EXDEV`).
-    pub fn write(&self, path: &CStr, value: &[u8]) -> nix::Result<()> {
+    /// Opens the file `path` below it, which must be the procfs's own and not something mounted over it (`EXDEV`).
+    pub fn file(&self, path: &CStr, flags: OFlag) -> nix::Result<OwnedFd> {
         let own =
             ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_XDEV | ResolveFlag::RESOLVE_NO_MAGICLINKS;
-        let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC;
-        let file = match openat2(&self.0, path, OpenHow::new().flags(flags).resolve(own)) {
+        let flags = flags | OFlag::O_CLOEXEC;
+        match openat2(&self.0, path, OpenHow::new().flags(flags).resolve(own)) {
             // Hidden by a seccomp filter around mote.
             Err(Errno::ENOSYS) => {
                 let file = openat(&self.0, path, flags, Mode::empty())?;
-                if is_procfs(file.as_fd())? { file } else { return Err(Errno::EXDEV) }
+                if is_procfs(file.as_fd())? { Ok(file) } else { Err(Errno::EXDEV) }
             }
-            result => result?,
-        };
-        write(file, value).map(drop)
+            result => result,
+        }
+    }
+
+    /// Writes to a file of it, in one call.
+    pub fn write(&self, path: &CStr, value: &[u8]) -> nix::Result<()> {
+        write(self.file(path, OFlag::O_WRONLY)?, value).map(drop)
     }
 }
 

@@ -202,10 +202,10 @@ object! {
         devices: List<Present> = "devices",
         /// Not done yet.
         seccomp: Present = "seccomp",
-        /// Not done yet.
-        uid_mappings: List<Present> = "uidMappings",
-        /// Not done yet.
-        gid_mappings: List<Present> = "gidMappings",
+        /// Users of a new user namespace.
+        uid_mappings: List<IdMapping> = "uidMappings",
+        /// Groups of a new user namespace.
+        gid_mappings: List<IdMapping> = "gidMappings",
         /// Not done yet.
         time_offsets: Present = "timeOffsets",
         /// SELinux's label of the container's mounts.
@@ -236,6 +236,16 @@ object! {
         nodes: Str<'a> = "nodes",
         /// Such as `MPOL_F_STATIC_NODES`.
         flags: List<Str<'a>> = "flags",
+    }
+
+    /// `linux.uidMappings[]` and the like
+    pub struct IdMapping {
+        /// The first id in the container.
+        container_id: u32 = "containerID",
+        /// The first id outside.
+        host_id: u32 = "hostID",
+        /// How many.
+        size: u32 = "size",
     }
 
     /// `linux.namespaces[]`

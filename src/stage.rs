@@ -26,6 +26,8 @@ stages! {
     Ready,
     /// No failure: the child waits for its parent; the item is the [`Ask`].
     Ask,
+    /// Becoming root in the user namespace.
+    Ids,
     /// Leaving the caller's signals, session and keys behind.
     Session,
     /// Entering the cgroup.
@@ -204,6 +206,7 @@ impl Failure {
             Stage::Loopback => write!(what, "linux.namespaces: bring up lo in the new network namespace"),
             Stage::CgroupNamespace => write!(what, "linux.namespaces: make a cgroup namespace"),
             Stage::Proc => write!(what, "open the host's /proc"),
+            Stage::Ids => write!(what, "linux.uidMappings: become root in the user namespace"),
             Stage::OomScore => write!(what, "process.oomScoreAdj"),
             Stage::Label => {
                 let (field, path) = label::FILES.get(item).copied().unwrap_or_default();

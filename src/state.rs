@@ -17,8 +17,18 @@ use crate::json::{self, Pairs, Str};
 use crate::object;
 use crate::sys::file::{self, flock};
 
-/// Where containers are kept unless `--root` says otherwise.
-pub const DEFAULT_ROOT: &str = "/run/mote";
+/// Where root's containers are kept unless `--root` says otherwise.
+const DEFAULT_ROOT: &str = "/run/mote";
+
+/// Where containers are kept unless `--root` says otherwise: `/run/mote`, and for others than the host's root a directory in
+/// `$XDG_RUNTIME_DIR`, as runc and crun have it.
+pub fn default_root() -> PathBuf {
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR").filter(|directory| !directory.is_empty());
+    match runtime.filter(|_| crate::userns::is_rootless()) {
+        Some(directory) => PathBuf::from(directory).join("mote"),
+        None => PathBuf::from(DEFAULT_ROOT),
+    }
+}
 
 /// The socket on which a created container waits for `start`.
 pub const START_SOCKET: &str = "start.sock";

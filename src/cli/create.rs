@@ -91,6 +91,7 @@ pub fn request<'a>(context: &'a Context<'_>, id: &'a Id) -> Result<Request<'a>> 
         pid_file: context.options.path("pid-file"),
         wait: false,
         sibling: false,
+        rootless: context.rootless,
         keep_keyring: context.options.has("no-new-keyring"),
         preserved,
     })

@@ -7,7 +7,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
-use crate::state::{DEFAULT_ROOT, Id};
+use crate::state::{Id, default_root};
 
 mod create;
 mod delete;
@@ -41,6 +41,8 @@ struct Context<'a> {
     root: PathBuf,
     /// Whether the root directory was given.
     root_given: bool,
+    /// Whether `--rootless` says so.
+    rootless: Option<bool>,
     options: Options<'a>,
     command: &'static Command,
 }
@@ -62,11 +64,16 @@ const GLOBAL: &[Opt] = &[
         name: "root",
         short: None,
         kind: Kind::Value("DIR"),
-        about: "keep containers below DIR (/run/mote)",
+        about: "keep containers below DIR (/run/mote, or $XDG_RUNTIME_DIR/mote)",
     },
     Opt { name: "log", short: None, kind: Kind::Value("FILE"), about: "append errors to FILE as well" },
     Opt { name: "log-format", short: None, kind: Kind::Value("FORMAT"), about: "text or json (text)" },
-    Opt { name: "rootless", short: None, kind: Kind::Value("WHEN"), about: "auto or false; true is refused" },
+    Opt {
+        name: "rootless",
+        short: None,
+        kind: Kind::Value("WHEN"),
+        about: "true, false or auto: do without a cgroup where none can be made (auto: unless root)",
+    },
     Opt { name: "debug", short: None, kind: Kind::Flag, about: "log warnings too" },
     Opt { name: "version", short: Some('v'), kind: Kind::Flag, about: "print the version" },
     Opt { name: "help", short: Some('h'), kind: Kind::Flag, about: "print this help" },
@@ -93,10 +100,13 @@ pub fn main(args: &[OsString]) -> i32 {
         Err(error) => return log::Log::default().failure(&error, 1),
     };
     log.install(globals.has("debug"));
-    if !matches!(globals.text("rootless").as_deref(), None | Some("auto" | "false")) {
-        let error = Error::Usage("--rootless: expected auto or false; mote needs root for now".into());
-        return log.failure(&error, 1);
-    }
+    // As runc reads it: Go's words for true and false.
+    let rootless = match globals.text("rootless").as_deref() {
+        None | Some("auto") => None,
+        Some("true" | "True" | "TRUE" | "t" | "T" | "1") => Some(true),
+        Some("false" | "False" | "FALSE" | "f" | "F" | "0") => Some(false),
+        Some(_) => return log.failure(&Error::Usage("--rootless: expected true, false or auto".into()), 1),
+    };
     if globals.has("version") {
         print!("{}", help::version());
         return 0;
@@ -115,13 +125,18 @@ pub fn main(args: &[OsString]) -> i32 {
             Error::Usage(format!("unknown command \"{}\"; see mote --help", name.escape_debug()).into());
         return log.failure(&error, UNKNOWN_COMMAND);
     };
-    match execute(command, &globals, words) {
+    match execute(command, &globals, rootless, words) {
         Ok(status) => status,
         Err(error) => log.failure(&error, 1),
     }
 }
 
-fn execute(command: &'static Command, globals: &Options<'_>, words: &[OsString]) -> Result<i32> {
+fn execute(
+    command: &'static Command,
+    globals: &Options<'_>,
+    rootless: Option<bool>,
+    words: &[OsString],
+) -> Result<i32> {
     let (options, _) = options::parse(command.options, words, options::Until::End)?;
     if options.has("help") {
         print!("{}", help::one(command));
@@ -137,8 +152,9 @@ fn execute(command: &'static Command, globals: &Options<'_>, words: &[OsString])
     }
     let root = globals.path("root");
     let context = Context {
-        root: root.unwrap_or(Path::new(DEFAULT_ROOT)).to_owned(),
+        root: root.map_or_else(default_root, Path::to_owned),
         root_given: root.is_some(),
+        rootless,
         options,
         command,
     };

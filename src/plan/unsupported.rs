@@ -19,8 +19,6 @@ pub fn refuse(spec: &Spec<'_>) -> Checked<()> {
         (!hooks.poststop.is_empty(), "hooks.poststop"),
         (linux.seccomp.0, "linux.seccomp"),
         (!linux.devices.is_empty(), "linux.devices"),
-        (!linux.uid_mappings.is_empty(), "linux.uidMappings"),
-        (!linux.gid_mappings.is_empty(), "linux.gidMappings"),
         (linux.time_offsets.0, "linux.timeOffsets"),
         (linux.intel_rdt.0, "linux.intelRdt"),
         (!linux.net_devices.is_empty(), "linux.netDevices"),

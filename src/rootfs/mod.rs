@@ -4,7 +4,7 @@
 //! swapped in between can only lead to another place in the container.
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
@@ -17,6 +17,7 @@ use crate::plan::{Kind, Mount};
 use crate::sys::file::{self, Passing};
 use crate::sys::mount::{At, attr, mount_setattr, move_mount, open_tree_clone};
 
+pub mod source;
 pub mod walk;
 
 use walk::{Missing, resolve, resolve_or_make};
@@ -41,8 +42,8 @@ fn clone_tree(from: At<'_>, recursive: bool) -> nix::Result<Passing> {
     open_tree_clone(from, recursive).map(Passing::from)
 }
 
-/// Does one mount of the plan.
-pub fn apply(root: BorrowedFd<'_>, plan: &Mount<'_>) -> nix::Result<()> {
+/// Does one mount of the plan. What a bind mount shows is `source` where the parent has opened it.
+pub fn apply(root: BorrowedFd<'_>, plan: &Mount<'_>, source: Option<&OwnedFd>) -> nix::Result<()> {
     match plan.kind {
         Kind::New => {
             // A symlink on the way would let the image choose where the kernel's own files show.
@@ -61,12 +62,19 @@ pub fn apply(root: BorrowedFd<'_>, plan: &Mount<'_>) -> nix::Result<()> {
             finish(resolve(root, plan.target)?.as_fd(), plan)
         }
         Kind::Bind { recursive } => {
-            let tree = clone_tree(At::Path(plan.source, true), recursive)?;
-            let missing = if is_directory(tree.as_fd())? { Missing::Directory } else { Missing::File };
+            let own;
+            let tree = match source {
+                Some(source) => source.as_fd(),
+                None => {
+                    own = clone_tree(At::Path(plan.source, true), recursive)?;
+                    own.as_fd()
+                }
+            };
+            let missing = if is_directory(tree)? { Missing::Directory } else { Missing::File };
             let target = resolve_or_make(root, plan.target, missing)?;
             let (set, clear) = plan.attributes;
-            attach(tree.as_fd(), target.as_fd(), set, clear)?;
-            finish(tree.as_fd(), plan)
+            attach(tree, target.as_fd(), set, clear)?;
+            finish(tree, plan)
         }
         Kind::Remount => {
             let target = resolve(root, plan.target)?;
@@ -174,6 +182,8 @@ pub fn make_devices(root: BorrowedFd<'_>) -> nix::Result<()> {
                     return Err(Errno::EEXIST);
                 }
             }
+            // In a user namespace nobody may make one.
+            Err(Errno::EPERM) => bind_device(dev.as_fd(), name, device)?,
             result => result?,
         }
     }
@@ -186,6 +196,17 @@ pub fn make_devices(root: BorrowedFd<'_>) -> nix::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Binds the host's device of the same name, as long as it is the one that is meant.
+fn bind_device(dev: BorrowedFd<'_>, name: &CStr, device: libc::dev_t) -> nix::Result<()> {
+    let host = Passing::from(file::open(c"/dev", OFlag::O_PATH | OFlag::O_DIRECTORY)?);
+    let tree = clone_tree(At::Beneath(host.as_fd(), name), false)?;
+    let found = fstat(tree.as_fd())?;
+    if found.st_mode & libc::S_IFMT != libc::S_IFCHR || found.st_rdev != device {
+        return Err(Errno::ENODEV);
+    }
+    move_mount(tree.as_fd(), walk::make_file(dev, name)?.as_fd())
 }
 
 /// Opens the host's null device, to be bound over masked files. What the container has by that name may be anything.

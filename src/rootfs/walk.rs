@@ -157,6 +157,11 @@ fn open(dir: BorrowedFd<'_>, name: &[u8]) -> nix::Result<Passing> {
     openat(dir, name, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty()).map(Passing::from)
 }
 
+/// Makes an empty file in `dir`, if nothing is there, and opens what is, without following a symlink.
+pub fn make_file(dir: BorrowedFd<'_>, name: &CStr) -> nix::Result<Passing> {
+    make(dir, name.to_bytes(), true)
+}
+
 /// Makes a directory or an empty file in `dir` and opens it. Somebody else may have been faster.
 fn make(dir: BorrowedFd<'_>, name: &[u8], file: bool) -> nix::Result<Passing> {
     match make_new(dir, name, file) {

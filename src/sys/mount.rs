@@ -37,6 +37,8 @@ pub mod attr {
 pub enum At<'a> {
     /// A path of the calling process; the last component may be a symlink or, with `false`, must not be.
     Path(&'a CStr, bool),
+    /// A name in a directory; a symlink is not followed.
+    Beneath(BorrowedFd<'a>, &'a CStr),
     /// What the descriptor is open on.
     Fd(BorrowedFd<'a>),
 }
@@ -49,6 +51,7 @@ pub fn open_tree_clone(from: At<'_>, recursive: bool) -> Result<OwnedFd, Errno> 
     let (dir, path, how) = match from {
         At::Path(path, true) => (libc::AT_FDCWD, path, 0),
         At::Path(path, false) => (libc::AT_FDCWD, path, libc::AT_SYMLINK_NOFOLLOW),
+        At::Beneath(fd, name) => (fd.as_raw_fd(), name, libc::AT_SYMLINK_NOFOLLOW),
         At::Fd(fd) => (fd.as_raw_fd(), c"", libc::AT_EMPTY_PATH),
     };
     let below = if recursive { AT_RECURSIVE } else { 0 };

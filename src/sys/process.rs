@@ -4,6 +4,7 @@ use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
+use nix::sys::resource::Resource;
 use nix::unistd::Pid;
 use syscalls::{Sysno, syscall};
 
@@ -37,6 +38,23 @@ pub fn close_range(first: u32, last: u32) -> Result<(), Errno> {
 pub fn set_cloexec(fd: RawFd) -> Result<(), Errno> {
     // SAFETY: changes a flag of a descriptor; none is closed under its owner.
     checked(unsafe { syscall!(Sysno::fcntl, fd, libc::F_SETFD, libc::FD_CLOEXEC) }).map(drop)
+}
+
+/// `prlimit(2)`: raises the hard limit of another process where it is below `hard`.
+/// Errors: `EPERM` without `CAP_SYS_RESOURCE` in the initial user namespace.
+pub fn raise_limit(pid: Pid, resource: Resource, hard: u64) -> Result<(), Errno> {
+    let mut limits = [0_u64; 2];
+    // SAFETY: the kernel writes a struct rlimit64, two 64-bit numbers, into a live array.
+    let got = unsafe { syscall!(Sysno::prlimit64, pid.as_raw(), resource as u32, 0, limits.as_mut_ptr()) };
+    checked(got)?;
+    let [soft, before] = limits;
+    if before >= hard {
+        return Ok(());
+    }
+    let limits = [soft, hard];
+    // SAFETY: the kernel reads one struct rlimit64 from a live array.
+    checked(unsafe { syscall!(Sysno::prlimit64, pid.as_raw(), resource as u32, limits.as_ptr(), 0) })
+        .map(drop)
 }
 
 /// `keyctl(KEYCTL_JOIN_SESSION_KEYRING)`: an own session keyring, so that the caller's keys stay behind.

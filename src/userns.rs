@@ -1,0 +1,115 @@
+//! The ids of a new user namespace, written by the parent while the child waits; user_namespaces(7).
+//!
+//! Root writes `/proc/<pid>/uid_map` itself. Without privileges the kernel takes one's own id alone, and for more there
+//! are `newuidmap` and `newgidmap`, which give what `/etc/subuid` and `/etc/subgid` allow.
+
+use std::ffi::CString;
+use std::io::Read as _;
+use std::os::fd::AsFd as _;
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sched::CloneFlags;
+use nix::sys::resource::Resource;
+use nix::unistd::{Pid, dup2_stderr, getegid, geteuid, pipe2, write};
+
+use crate::error::{During, Error, Result};
+use crate::plan::ids::{self, Map, Maps};
+use crate::process;
+use crate::sys::clone::{Options, Side, clone3};
+use crate::sys::exec::{self, CStrList};
+use crate::sys::process::{exit_now, raise_limit};
+use crate::sys::wait::{self, How};
+use crate::sys::{alloc, file};
+
+/// Whether the caller is somebody else than the host's root: another user, or the root of a user namespace that such a user
+/// has made, as runc tells them apart.
+pub fn is_rootless() -> bool {
+    if !geteuid().is_root() {
+        return true;
+    }
+    // The host's root has the name too, and need not be asked about its ids.
+    let stranger = std::env::var_os("USER").is_some_and(|name| name != "root");
+    stranger
+        && std::fs::read_to_string("/proc/self/uid_map")
+            .is_ok_and(|map| !map.split_ascii_whitespace().eq(["0", "0", "4294967295"]))
+}
+
+/// Writes the maps of the user namespace that `pid` is in.
+pub fn write_maps(pid: Pid, maps: &Maps) -> Result<()> {
+    let root = geteuid().is_root();
+    if root || ids::is_own(&maps.uid, geteuid().as_raw()) {
+        put(pid, "uid_map", &ids::text(&maps.uid))?;
+    } else {
+        help(c"newuidmap", pid, &maps.uid)?;
+    }
+    if ids::denies_groups(maps) {
+        put(pid, "setgroups", "deny")?;
+    }
+    if root || ids::is_own(&maps.gid, getegid().as_raw()) {
+        put(pid, "gid_map", &ids::text(&maps.gid))
+    } else {
+        help(c"newgidmap", pid, &maps.gid)
+    }
+}
+
+/// Raises the limits of `pid` as far as the plan will want them: in a user namespace nobody may any more.
+pub fn raise_limits(pid: Pid, limits: &[(Resource, u64, u64)]) {
+    for (resource, _, hard) in limits {
+        let _ = raise_limit(pid, *resource, *hard); // the child says which it could not set
+    }
+}
+
+/// Writes one file of a process, in one call, as the kernel wants it.
+fn put(pid: Pid, name: &str, text: &str) -> Result<()> {
+    let path = format!("/proc/{pid}/{name}");
+    let file = file::open(path.as_str(), OFlag::O_WRONLY).during("open", path.as_str())?;
+    write(file, text.as_bytes()).during("write", path.as_str()).map(drop)
+}
+
+/// Has a program with more privileges write a map. It says itself what it does not allow.
+fn help(program: &std::ffi::CStr, pid: Pid, maps: &[Map]) -> Result<()> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = CString::new(path.into_encoded_bytes()).unwrap_or_default();
+    let mut buffer = [0; file::PATH_MAX];
+    let Ok(found) = process::find(program, &path, &mut buffer) else {
+        let name = program.to_string_lossy();
+        let why = format!("linux.uidMappings: more than the own id needs {name}, which is not in PATH");
+        return Err(Error::Usage(why.into()));
+    };
+    let ranges = maps.iter().flat_map(|map| [map.inside, map.outside, map.count]);
+    let words: Vec<CString> = std::iter::once(pid.as_raw().cast_unsigned())
+        .chain(ranges)
+        .filter_map(|number| CString::new(number.to_string()).ok())
+        .collect();
+    let mut args = CStrList::with_capacity(words.len() + 1);
+    args.push(program);
+    words.iter().for_each(|word| args.push(word));
+    let env = CStrList::with_capacity(0);
+
+    let (said, says) = pipe2(OFlag::O_CLOEXEC).during("pipe2", "")?;
+    let pidfd = match clone3(CloneFlags::empty(), &Options::default()).during("clone3", program)? {
+        Side::Parent(_, pidfd) => pidfd,
+        Side::Child => {
+            alloc::forbid();
+            let _ = dup2_stderr(&says); // what it says is lost, then
+            let Err(_) = exec::execve(found, &args, &env);
+            exit_now(127)
+        }
+    };
+    drop(says);
+    let mut words = Vec::new();
+    let _ = std::fs::File::from(said).take(512).read_to_end(&mut words); // only for the message
+    match wait::reap(pidfd.as_fd()).during("waitid", program)?.how {
+        How::Code(0) => Ok(()),
+        _ => {
+            let words = String::from_utf8_lossy(&words);
+            let line = words.lines().next().unwrap_or("it says nothing");
+            let line = line.trim_start_matches(&*program.to_string_lossy()).trim_start_matches(": ");
+            Err(Error::Child {
+                what: format!("{}: {line}", program.to_string_lossy()).into(),
+                errno: Errno::EPERM,
+            })
+        }
+    }
+}

@@ -16,8 +16,9 @@ use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{close, dup2_stderr, dup2_stdin, dup2_stdout, read, setsid, write};
 
+use crate::hooks::{self, Broken};
 use crate::netns;
-use crate::plan::{Plan, Process, ids};
+use crate::plan::{Plan, Process, When, ids};
 use crate::process;
 use crate::procfs::Procfs;
 use crate::rootfs::{self, walk};
@@ -113,11 +114,10 @@ fn steps(plan: &Plan<'_>, gear: &Gear<'_>) -> Result<Infallible, Failure> {
     if plan.asks.runtime {
         ask(gear, Ask::Runtime)?;
     }
-    if let Some(proc) = proc {
+    if let Some(proc) = &proc {
         for (i, (path, value)) in plan.sysctls.iter().enumerate() {
             proc.write(path, value.to_bytes()).at(Stage::Sysctl, i)?;
         }
-        process.labels.on_exec(&proc)?;
     }
     if plan.user_namespace {
         become_root(plan).at(Stage::Ids, 0)?;
@@ -125,6 +125,10 @@ fn steps(plan: &Plan<'_>, gear: &Gear<'_>) -> Result<Infallible, Failure> {
 
     umask(Mode::empty());
     let terminal = mounts(plan, gear)?;
+    // After the hooks, whose programs the label is not for.
+    if let Some(proc) = proc {
+        process.labels.on_exec(&proc)?;
+    }
     if let Some(name) = plan.hostname {
         nix::unistd::sethostname(std::ffi::OsStr::from_bytes(name.to_bytes())).at(Stage::Hostname, 0)?;
     }
@@ -142,11 +146,20 @@ fn steps(plan: &Plan<'_>, gear: &Gear<'_>) -> Result<Infallible, Failure> {
     let program = process::find(process.program, process.path, &mut buffer)?;
     match gear.start {
         None => {
+            hook(plan, When::StartContainer)?;
             write(gear.report, &Failure::READY).at(Stage::Exec, 0)?;
             execute(process, program)
         }
-        Some(start) => wait_and_execute(process, program, gear.report, start),
+        Some(start) => wait_and_execute(plan, program, gear.report, start),
     }
+}
+
+/// Runs the hooks of a kind that belongs to this process: in its namespaces, as the user that it is.
+fn hook(plan: &Plan<'_>, when: When) -> Result<(), Failure> {
+    if !plan.hooks.any(&[when]) {
+        return Ok(());
+    }
+    hooks::run(&plan.hooks, when, nix::unistd::getpid().as_raw(), None).map_err(Broken::to_failure)
 }
 
 /// Waits until the parent has done its part. It kills this process if it cannot.
@@ -207,6 +220,15 @@ fn mounts(plan: &Plan<'_>, gear: &Gear<'_>) -> Result<Option<OwnedFd>, Failure> 
     if plan.make_devices {
         rootfs::make_devices(root.as_fd()).at(Stage::Devices, 0)?;
     }
+    // Before anything is masked or read-only: hooks add to the root.
+    if plan.asks.container {
+        ask(gear, Ask::Container)?;
+    }
+    if plan.hooks.any(&[When::CreateContainer]) {
+        let before = umask(Mode::from_bits_truncate(0o022));
+        hook(plan, When::CreateContainer)?;
+        umask(before);
+    }
     let terminal = match gear.terminal {
         Some(master_to) => Some(make_terminal(root.as_fd(), master_to, plan).at(Stage::Terminal, 0)?),
         None => None,
@@ -225,9 +247,6 @@ fn mounts(plan: &Plan<'_>, gear: &Gear<'_>) -> Result<Option<OwnedFd>, Failure> 
     }
     if plan.root_readonly {
         rootfs::make_root_readonly(root.as_fd()).at(Stage::RootReadonly, 0)?;
-    }
-    if plan.asks.container {
-        ask(gear, Ask::Container)?;
     }
     rootfs::pivot(root.as_fd()).at(Stage::Pivot, 0)?;
     Ok(terminal)
@@ -269,7 +288,7 @@ fn stdio(gear: &Gear<'_>, terminal: Option<&OwnedFd>) -> nix::Result<()> {
 /// Closes whatever is open from `first` up, but for `report` and `start`, which `execve` closes. Nothing of the caller's or
 /// of mote's, mounts and directories of the host among it, can be reached through `/proc/self/fd` any more; and a caller
 /// that waits for the end of one of its pipes does not wait for a container that waits for `start`.
-fn close_all_but(first: u32, report: BorrowedFd<'_>, start: Option<BorrowedFd<'_>>) -> nix::Result<()> {
+pub fn close_all_but(first: u32, report: BorrowedFd<'_>, start: Option<BorrowedFd<'_>>) -> nix::Result<()> {
     let number = |fd: BorrowedFd<'_>| fd.as_raw_fd().cast_unsigned();
     let (report, start) = (number(report), start.map_or(number(report), number));
     let (low, high) = (report.min(start), report.max(start));
@@ -299,7 +318,7 @@ fn close_one_by_one(first: u32) -> nix::Result<()> {
 
 /// Tells the parent that all is ready, waits for `start`, and tells it what becomes of the program.
 fn wait_and_execute(
-    process: &Process<'_>,
+    plan: &Plan<'_>,
     program: &CStr,
     report: BorrowedFd<'_>,
     start: BorrowedFd<'_>,
@@ -308,8 +327,10 @@ fn wait_and_execute(
     let starter = socket::accept(start).at(Stage::Start, 0)?;
     // From here on the parent is gone, and what happens goes to whoever started it. If that one is gone as well the
     // container runs all the same: it was started.
-    let _ = socket::send(starter.as_fd(), &Failure::READY);
-    let Err(failure) = execute(process, program);
+    let Err(failure) = hook(plan, When::StartContainer).and_then(|()| {
+        let _ = socket::send(starter.as_fd(), &Failure::READY);
+        execute(&plan.process, program)
+    });
     let _ = socket::send(starter.as_fd(), &failure.to_bytes());
     exit_now(1)
 }

@@ -7,6 +7,7 @@ pub mod cli;
 pub mod container;
 pub mod error;
 pub mod home;
+pub mod hooks;
 pub mod host;
 pub mod initramfs;
 pub mod input;

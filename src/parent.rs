@@ -121,19 +121,19 @@ impl Held {
         self.pid
     }
 
-    /// Waits until the child says that all is ready, and does what it asks for with `answer` meanwhile. With `execute` also
-    /// until its program runs. When an answer fails the child is killed.
+    /// Waits until the child says that all is ready, and does what it asks for with `answer` meanwhile, which
+    /// also gets the child's pidfd. With `execute` also until its program runs. When an answer fails the child is killed.
     pub fn ready(
         mut self,
         plan: &Plan<'_>,
         execute: bool,
-        answer: &mut dyn FnMut(Ask) -> Result<()>,
+        answer: &mut dyn FnMut(Ask, Option<BorrowedFd<'_>>) -> Result<()>,
     ) -> Result<OwnedFd> {
         loop {
             let Some(report) = self.next()? else { return Err(self.killed()) };
             match (report.asked(), &self.gate) {
                 (Some(ask), Some(gate)) => {
-                    answer(ask)?;
+                    answer(ask, self.pidfd.as_ref().map(AsFd::as_fd))?;
                     // Should it have been killed meanwhile, the next report says so.
                     let _ = write(gate, &[1]);
                 }

@@ -16,6 +16,7 @@ use crate::strings::{Refused, Strings};
 use crate::sys::exec::CStrList;
 use crate::tables::{self, Effect, lookup};
 
+mod hooks;
 pub mod ids;
 mod mounts;
 mod process;
@@ -23,6 +24,7 @@ mod scheduling;
 pub mod sysctl;
 mod unsupported;
 
+pub use hooks::{Hook, Hooks, KINDS as HOOK_KINDS, When, plan as plan_hooks};
 pub use mounts::{Kind, Mount};
 pub use process::{CapabilitySets, Process};
 pub use scheduling::{NumberSet, Scheduling};
@@ -78,6 +80,8 @@ pub struct Plan<'a> {
     pub cgroup_by_default: bool,
     /// Which devices may be used.
     pub devices: Vec<cgroup::devices::Rule>,
+    /// Programs to run at points of its life.
+    pub hooks: Hooks<'a>,
     /// What the parent has to do while the child waits.
     pub asks: Asks,
 }
@@ -189,6 +193,12 @@ pub fn make<'a>(
     };
     let domainname = host_word(spec.domainname, "domainname", uts, strings)?;
     let groups_denied = new_namespaces.contains(CloneFlags::CLONE_NEWUSER) && ids::denies_groups(&maps);
+    let hooks = hooks::plan(spec, bundle, id, strings)?;
+    let asks = Asks {
+        maps: new_namespaces.contains(CloneFlags::CLONE_NEWUSER),
+        container: hooks.any(&[When::Prestart, When::CreateRuntime]),
+        ..Asks::default()
+    };
     Ok(Plan {
         new_namespaces,
         join,
@@ -212,7 +222,8 @@ pub fn make<'a>(
         cgroup,
         cgroup_by_default: overrides.cgroup.is_none() && spec.linux.cgroups_path.is_none_or(Str::is_empty),
         devices: devices(spec)?,
-        asks: Asks { maps: new_namespaces.contains(CloneFlags::CLONE_NEWUSER), ..Asks::default() },
+        hooks,
+        asks,
     })
 }
 

@@ -21,7 +21,7 @@ object! {
         /// Mounts, in order.
         mounts: List<Mount<'a>> = "mounts",
         /// Programs to run at points of the life cycle.
-        hooks: Hooks = "hooks",
+        hooks: Hooks<'a> = "hooks",
         /// Free text, shown by `state`.
         annotations: Pairs<'a, Str<'a>> = "annotations",
         /// What only Linux has.
@@ -166,20 +166,32 @@ object! {
         gid_mappings: List<Present> = "gidMappings",
     }
 
-    /// `hooks`: not done yet.
-    pub struct Hooks {
+    /// `hooks`
+    pub struct Hooks<'a> {
         /// Deprecated in runtime-spec, used by Docker.
-        prestart: List<Present> = "prestart",
+        prestart: List<Hook<'a>> = "prestart",
         /// In the runtime's namespaces, before pivot_root.
-        create_runtime: List<Present> = "createRuntime",
+        create_runtime: List<Hook<'a>> = "createRuntime",
         /// In the container's namespaces, before pivot_root.
-        create_container: List<Present> = "createContainer",
+        create_container: List<Hook<'a>> = "createContainer",
         /// In the container, before the program.
-        start_container: List<Present> = "startContainer",
+        start_container: List<Hook<'a>> = "startContainer",
         /// After the program was started.
-        poststart: List<Present> = "poststart",
+        poststart: List<Hook<'a>> = "poststart",
         /// After the container was deleted.
-        poststop: List<Present> = "poststop",
+        poststop: List<Hook<'a>> = "poststop",
+    }
+
+    /// `hooks.*[]`
+    pub struct Hook<'a> {
+        /// The program, absolute.
+        path: Str<'a> = "path",
+        /// Its arguments, its own name first.
+        args: List<Str<'a>> = "args",
+        /// All of its environment.
+        env: List<Str<'a>> = "env",
+        /// Seconds after which it is killed.
+        timeout: Option<i64> = "timeout",
     }
 
     /// `linux`

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use nix::errno::Errno;
 
 use crate::error::Error;
+use crate::hooks::Broken;
 use crate::label;
 use crate::plan::Plan;
 use crate::tables;
@@ -64,6 +65,8 @@ stages! {
     Mount,
     /// The default devices.
     Devices,
+    /// `hooks.createContainer`; see [`Broken`].
+    CreateContainer,
     /// `process.terminal`
     Terminal,
     /// The host's null device.
@@ -106,6 +109,8 @@ stages! {
     Stdio,
     /// Waiting for `start`.
     Start,
+    /// `hooks.startContainer`; see [`Broken`].
+    StartContainer,
     /// execve.
     Exec,
 }
@@ -183,6 +188,9 @@ impl Failure {
 
     /// Turns the numbers back into words.
     pub fn explain(self, plan: &Plan<'_>) -> Error {
+        if let Some(broken) = Broken::from_failure(self) {
+            return broken.explain(&plan.hooks);
+        }
         let item = usize::from(self.item);
         let text = |bytes: Option<&std::ffi::CStr>| {
             String::from_utf8_lossy(bytes.unwrap_or_default().to_bytes()).into_owned()
@@ -190,7 +198,10 @@ impl Failure {
         let program = text(Some(plan.process.program));
         let mut what = String::new();
         let _ = match self.stage {
-            Stage::Ready | Stage::Ask | Stage::Session => write!(what, "leave the caller's session"),
+            // Hooks have said so above.
+            Stage::Ready | Stage::Ask | Stage::CreateContainer | Stage::StartContainer | Stage::Session => {
+                write!(what, "leave the caller's session")
+            }
             Stage::Cgroup => write!(what, "enter the cgroup \"{}\"", text(Some(plan.cgroup))),
             Stage::IoPriority => write!(what, "process.ioPriority"),
             Stage::MemoryPolicy => write!(what, "linux.memoryPolicy"),

@@ -24,7 +24,7 @@ const SAMPLES: [(&str, &str, &[&str]); 5] = [
         include_str!("samples/containerd16-cri-sandbox.json"),
         &["linux.resources.cpu.shares"],
     ),
-    ("docker20-bridge", include_str!("samples/docker20-bridge.json"), &["hooks.prestart", "linux.seccomp"]),
+    ("docker20-bridge", include_str!("samples/docker20-bridge.json"), &["linux.seccomp"]),
     (
         "podman43-p1",
         include_str!("samples/podman43-p1.json"),

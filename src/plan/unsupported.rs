@@ -8,15 +8,9 @@ pub const WHY: &str = "this version of mote cannot do it yet, and does not run w
 
 /// Refuses the first field that asks for something mote does not do.
 pub fn refuse(spec: &Spec<'_>) -> Checked<()> {
-    let (linux, hooks, resources) = (&spec.linux, &spec.hooks, &spec.linux.resources);
+    let (linux, resources) = (&spec.linux, &spec.linux.resources);
     let (memory, cpu, block) = (&resources.memory, &resources.cpu, &resources.block_io);
     let asked = [
-        (!hooks.prestart.is_empty(), "hooks.prestart"),
-        (!hooks.create_runtime.is_empty(), "hooks.createRuntime"),
-        (!hooks.create_container.is_empty(), "hooks.createContainer"),
-        (!hooks.start_container.is_empty(), "hooks.startContainer"),
-        (!hooks.poststart.is_empty(), "hooks.poststart"),
-        (!hooks.poststop.is_empty(), "hooks.poststop"),
         (linux.seccomp.0, "linux.seccomp"),
         (!linux.devices.is_empty(), "linux.devices"),
         (linux.time_offsets.0, "linux.timeOffsets"),

@@ -87,6 +87,15 @@ pub fn clone(namespaces: CloneFlags, options: &Options<'_>) -> Result<Side, Errn
     Ok(unsafe { side(pid, pidfd) })
 }
 
+/// `clone3(2)`, or `clone(2)`, as `fork(2)` with a pidfd.
+pub fn fork() -> Result<Side, Errno> {
+    let (namespaces, options) = (CloneFlags::empty(), Options::default());
+    match clone3(namespaces, &options) {
+        Err(Errno::ENOSYS) => clone(namespaces, &options),
+        result => result,
+    }
+}
+
 /// Tells the sides of a successful clone apart.
 ///
 /// # Safety

@@ -336,5 +336,9 @@ fn wait_and_execute(
 }
 
 fn execute(process: &Process<'_>, program: &CStr) -> Result<Infallible, Failure> {
+    if process.no_new_privileges {
+        // The last step before: of mote's own calls the filter sees execve alone.
+        process::filter(process)?;
+    }
     exec::execve(program, &process.args, &process.env).at(Stage::Exec, 0)
 }

@@ -21,6 +21,7 @@ pub mod procfs;
 pub mod rootfs;
 pub mod run;
 pub mod scheduling;
+pub mod seccomp;
 pub mod spec;
 pub mod stage;
 pub mod state;

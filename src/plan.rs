@@ -10,6 +10,7 @@ use nix::sched::CloneFlags;
 
 use crate::cgroup::{self, Cgroups};
 use crate::json::{List, Str};
+use crate::seccomp::Filter;
 use crate::spec::Spec;
 use crate::stage::Asks;
 use crate::strings::{Refused, Strings};
@@ -217,8 +218,11 @@ pub fn make<'a>(
         sysctls: sysctl::plan(spec, own, strings)?,
         hostname,
         domainname,
-        process: process::plan(process, overrides, groups_denied, strings)?,
         scheduling: scheduling::plan(process, &spec.linux)?,
+        process: Process {
+            seccomp: seccomp(spec)?,
+            ..process::plan(process, overrides, groups_denied, strings)?
+        },
         cgroup,
         cgroup_by_default: overrides.cgroup.is_none() && spec.linux.cgroups_path.is_none_or(Str::is_empty),
         devices: devices(spec)?,
@@ -302,6 +306,12 @@ fn cgroups_path<'a>(path: Str<'_>, strings: &mut Strings<'a>) -> Checked<&'a CSt
         return wrong(field, "the root of the hierarchy cannot be a container's cgroup");
     }
     strings.concat(&[clean.as_bytes()]).map_err(|e| refused(field, e))
+}
+
+/// `linux.seccomp`
+fn seccomp(spec: &Spec<'_>) -> Checked<Option<Filter>> {
+    let Some(profile) = &spec.linux.seccomp else { return Ok(None) };
+    Filter::new(profile).map_err(|(field, why)| (format!("linux.seccomp.{field}"), why))
 }
 
 /// `linux.resources.devices`

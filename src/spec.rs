@@ -212,8 +212,8 @@ object! {
         readonly_paths: List<Str<'a>> = "readonlyPaths",
         /// Not done yet.
         devices: List<Present> = "devices",
-        /// Not done yet.
-        seccomp: Present = "seccomp",
+        /// Which system calls may be made.
+        seccomp: Option<Seccomp<'a>> = "seccomp",
         /// Users of a new user namespace.
         uid_mappings: List<IdMapping> = "uidMappings",
         /// Groups of a new user namespace.
@@ -258,6 +258,48 @@ object! {
         host_id: u32 = "hostID",
         /// How many.
         size: u32 = "size",
+    }
+
+    /// `linux.seccomp`
+    pub struct Seccomp<'a> {
+        /// What becomes of a call that no rule names, such as `SCMP_ACT_ERRNO`.
+        default_action: Str<'a> = "defaultAction",
+        /// The error of a default action that gives one.
+        default_errno_ret: Option<u32> = "defaultErrnoRet",
+        /// Architectures beside the machine's own, such as `SCMP_ARCH_X86`.
+        architectures: List<Str<'a>> = "architectures",
+        /// Such as `SECCOMP_FILTER_FLAG_LOG`.
+        flags: Option<List<Str<'a>>> = "flags",
+        /// The socket of who answers for `SCMP_ACT_NOTIFY`.
+        listener_path: Str<'a> = "listenerPath",
+        /// Free text for them.
+        listener_metadata: Str<'a> = "listenerMetadata",
+        /// Rules.
+        syscalls: List<SeccompRule<'a>> = "syscalls",
+    }
+
+    /// `linux.seccomp.syscalls[]`
+    pub struct SeccompRule<'a> {
+        /// The calls that it is about.
+        names: List<Str<'a>> = "names",
+        /// What becomes of them.
+        action: Str<'a> = "action",
+        /// The error of an action that gives one.
+        errno_ret: Option<u32> = "errnoRet",
+        /// Comparisons, all of which must hold.
+        args: List<SeccompArg<'a>> = "args",
+    }
+
+    /// `linux.seccomp.syscalls[].args[]`
+    pub struct SeccompArg<'a> {
+        /// Which argument, from 0.
+        index: u32 = "index",
+        /// What it is compared with; the mask of a masked comparison.
+        value: u64 = "value",
+        /// What a masked comparison compares with.
+        value_two: u64 = "valueTwo",
+        /// Such as `SCMP_CMP_EQ`.
+        op: Str<'a> = "op",
     }
 
     /// `linux.namespaces[]`

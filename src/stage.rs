@@ -101,6 +101,8 @@ stages! {
     CwdOutside,
     /// `process.noNewPrivileges`
     NoNewPrivileges,
+    /// `linux.seccomp`
+    Seccomp,
     /// The program cannot be executed.
     Program,
     /// The program is in no directory of PATH.
@@ -260,6 +262,7 @@ impl Failure {
                 write!(what, "process.cwd \"{}\" leads out of the container", text(Some(plan.process.cwd)))
             }
             Stage::NoNewPrivileges => write!(what, "process.noNewPrivileges"),
+            Stage::Seccomp => write!(what, "linux.seccomp: load the filter"),
             Stage::Program => write!(what, "exec \"{program}\""),
             Stage::NotInPath => write!(what, "exec \"{program}\": executable file not found in $PATH"),
             Stage::Stdio => write!(what, "set up standard input and output"),

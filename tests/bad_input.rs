@@ -404,7 +404,6 @@ fn what_is_not_supported_is_refused_and_not_ignored() {
     mote_only!("runc supports these");
     let t = Test::new();
     let cases: &[(&str, &str, Value)] = &[
-        ("/linux", "seccomp", json!({"defaultAction": "SCMP_ACT_ERRNO"})),
         ("/linux", "uidMappings", json!([{"containerID": 0, "hostID": 1000, "size": 1}])),
         ("/linux", "intelRdt", json!({"closID": "x"})),
     ];

@@ -11,7 +11,6 @@ pub fn refuse(spec: &Spec<'_>) -> Checked<()> {
     let (linux, resources) = (&spec.linux, &spec.linux.resources);
     let (memory, cpu, block) = (&resources.memory, &resources.cpu, &resources.block_io);
     let asked = [
-        (linux.seccomp.0, "linux.seccomp"),
         (!linux.devices.is_empty(), "linux.devices"),
         (linux.time_offsets.0, "linux.timeOffsets"),
         (linux.intel_rdt.0, "linux.intelRdt"),

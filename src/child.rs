@@ -24,6 +24,7 @@ use crate::procfs::Procfs;
 use crate::rootfs::{self, walk};
 use crate::scheduling;
 use crate::stage::{Ask, At, Failure, Stage};
+use crate::sys::clone::CLONE_NEWTIME;
 use crate::sys::process::{close_range, exit_now, join_new_session_keyring, set_cloexec, setdomainname};
 use crate::sys::{alloc, clone, credentials, exec, file, socket, terminal};
 
@@ -81,6 +82,9 @@ fn steps(plan: &Plan<'_>, gear: &Gear<'_>) -> Result<Infallible, Failure> {
     let process = &plan.process;
     if let (Some(proc), Some(score)) = (&proc, process.oom_score_adj) {
         oom_score(proc, score).at(Stage::OomScore, 0)?;
+    }
+    if let (Some(proc), true) = (&proc, plan.new_namespaces.contains(CLONE_NEWTIME)) {
+        make_time_namespace(proc, plan.time_offsets)?;
     }
     if plan.asks.maps {
         prctl::set_dumpable(false).at(Stage::Session, 0)?;
@@ -179,7 +183,11 @@ fn ask(gear: &Gear<'_>, what: Ask) -> Result<(), Failure> {
 /// Opens the host's /proc where something is to be written to it.
 fn host_proc(plan: &Plan<'_>) -> Result<Option<Procfs>, Failure> {
     let process = &plan.process;
-    if process.oom_score_adj.is_none() && plan.sysctls.is_empty() && !process.labels.any() {
+    if process.oom_score_adj.is_none()
+        && plan.sysctls.is_empty()
+        && !process.labels.any()
+        && !plan.new_namespaces.contains(CLONE_NEWTIME)
+    {
         return Ok(None);
     }
     Procfs::open().at(Stage::Proc, 0).map(Some)
@@ -189,6 +197,18 @@ fn oom_score(proc: &Procfs, score: i32) -> nix::Result<()> {
     let mut digits = heapless::String::<8>::new();
     std::fmt::Write::write_fmt(&mut digits, format_args!("{score}")).map_err(|_| Errno::ERANGE)?;
     proc.write(c"self/oom_score_adj", digits.as_bytes())
+}
+
+/// Makes a time namespace, sets its clocks, which the kernel allows as long as nobody is in it, and enters it;
+/// time_namespaces(7).
+fn make_time_namespace(proc: &Procfs, offsets: &CStr) -> Result<(), Failure> {
+    unshare(CLONE_NEWTIME).at(Stage::TimeNamespace, 0)?;
+    if !offsets.is_empty() {
+        proc.write(c"self/timens_offsets", offsets.to_bytes()).at(Stage::TimeOffsets, 0)?;
+    }
+    // unshare is for children alone.
+    let made = proc.namespace(c"self/ns/time_for_children").at(Stage::TimeNamespace, 0)?;
+    clone::setns(made.as_fd(), CLONE_NEWTIME).at(Stage::TimeNamespace, 0)
 }
 
 /// Becomes the root of the user namespace, who owns what is made in the container, where it has one.

@@ -13,7 +13,7 @@ use crate::error::{During, Error, Result, Tail};
 use crate::plan::Plan;
 use crate::rootfs::source;
 use crate::stage::{Ask, Failure, Stage};
-use crate::sys::clone::{Options, Side, clone, clone3, setns};
+use crate::sys::clone::{CLONE_NEWTIME, Options, Side, clone, clone3, setns};
 use crate::sys::file;
 use crate::sys::process::pidfd_send_signal;
 use crate::sys::wait::{self, Ended, How};
@@ -81,8 +81,9 @@ pub fn spawn(plan: &Plan<'_>, spawn: &Spawn<'_>) -> Result<Held> {
         keep_keyring: spawn.keep_keyring,
         preserved: spawn.preserved,
     };
-    // A cgroup namespace is made by the child, once it is in its cgroup.
-    let namespaces = plan.new_namespaces - CloneFlags::CLONE_NEWCGROUP;
+    // A cgroup namespace is made by the child, once it is in its cgroup, and a time namespace, to be set before it is
+    // entered.
+    let namespaces = plan.new_namespaces - CloneFlags::CLONE_NEWCGROUP - CLONE_NEWTIME;
     let options = Options { sibling: spawn.sibling, cgroup: spawn.cgroup.map(Cgroup::directory) };
     let procs;
     let side = match clone3(namespaces, &options) {

@@ -23,6 +23,7 @@ mod mounts;
 mod process;
 mod scheduling;
 pub mod sysctl;
+mod timens;
 mod unsupported;
 
 pub use hooks::{Hook, Hooks, KINDS as HOOK_KINDS, When, plan as plan_hooks};
@@ -47,6 +48,8 @@ pub struct Plan<'a> {
     pub user_namespace: bool,
     /// Its ids: to be written to a new one, to be found in a joined one; may be empty for that.
     pub maps: ids::Maps,
+    /// The offsets of a new time namespace as the kernel takes them; may be empty.
+    pub time_offsets: &'a CStr,
     /// The root filesystem on the host.
     pub rootfs: &'a CStr,
     /// Whether the root is read-only in the end.
@@ -205,6 +208,7 @@ pub fn make<'a>(
         join,
         user_namespace: own.contains(CloneFlags::CLONE_NEWUSER),
         maps,
+        time_offsets: timens::plan(spec, new_namespaces, strings)?,
         rootfs,
         root_readonly: root.readonly,
         propagation,

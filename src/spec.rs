@@ -218,8 +218,8 @@ object! {
         uid_mappings: List<IdMapping> = "uidMappings",
         /// Groups of a new user namespace.
         gid_mappings: List<IdMapping> = "gidMappings",
-        /// Not done yet.
-        time_offsets: Present = "timeOffsets",
+        /// What the clocks of a new time namespace are ahead.
+        time_offsets: Pairs<'a, TimeOffset> = "timeOffsets",
         /// SELinux's label of the container's mounts.
         mount_label: Option<Str<'a>> = "mountLabel",
         /// What system the kernel says it is.
@@ -248,6 +248,14 @@ object! {
         nodes: Str<'a> = "nodes",
         /// Such as `MPOL_F_STATIC_NODES`.
         flags: List<Str<'a>> = "flags",
+    }
+
+    /// `linux.timeOffsets.*`
+    pub struct TimeOffset {
+        /// Seconds, which may be below zero.
+        secs: i64 = "secs",
+        /// Nanoseconds on top.
+        nanosecs: u32 = "nanosecs",
     }
 
     /// `linux.uidMappings[]` and the like

@@ -43,6 +43,10 @@ stages! {
     Scheduler,
     /// Joining a namespace.
     Join,
+    /// Making a time namespace.
+    TimeNamespace,
+    /// `linux.timeOffsets`
+    TimeOffsets,
     /// Bringing up the loopback interface of a new network namespace.
     Loopback,
     /// Making a cgroup namespace.
@@ -216,6 +220,8 @@ impl Failure {
                 let kind = named.map_or("", |(name, _)| *name);
                 write!(what, "linux.namespaces: join \"{}\" as {kind} namespace", text(join.map(|j| j.path)))
             }
+            Stage::TimeNamespace => write!(what, "linux.namespaces: make a time namespace"),
+            Stage::TimeOffsets => write!(what, "linux.timeOffsets: set the clocks"),
             Stage::Loopback => write!(what, "linux.namespaces: bring up lo in the new network namespace"),
             Stage::CgroupNamespace => write!(what, "linux.namespaces: make a cgroup namespace"),
             Stage::Proc => write!(what, "open the host's /proc"),

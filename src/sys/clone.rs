@@ -26,6 +26,9 @@ struct CloneArgs {
     cgroup: u64,
 }
 
+/// `CLONE_NEWTIME`, which nix does not name. Linux 5.6.
+pub const CLONE_NEWTIME: CloneFlags = CloneFlags::from_bits_retain(0x80);
+
 const CLONE_PIDFD: u64 = 0x1000;
 const CLONE_PARENT: u64 = 0x8000;
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;

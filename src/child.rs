@@ -238,7 +238,10 @@ fn mounts(plan: &Plan<'_>, gear: &Gear<'_>) -> Result<Option<OwnedFd>, Failure> 
         rootfs::apply(root.as_fd(), mount, source).at(Stage::Mount, i)?;
     }
     if plan.make_devices {
-        rootfs::make_devices(root.as_fd()).at(Stage::Devices, 0)?;
+        rootfs::devices::make_defaults(root.as_fd(), &plan.nodes).at(Stage::Devices, 0)?;
+    }
+    for (i, node) in plan.nodes.iter().enumerate() {
+        rootfs::devices::make(root.as_fd(), node).at(Stage::Node, i)?;
     }
     // Before anything is masked or read-only: hooks add to the root.
     if plan.asks.container {

@@ -20,6 +20,7 @@ use crate::tables::{self, Effect, lookup};
 mod hooks;
 pub mod ids;
 mod mounts;
+mod nodes;
 mod process;
 mod scheduling;
 pub mod sysctl;
@@ -28,6 +29,7 @@ mod unsupported;
 
 pub use hooks::{Hook, Hooks, KINDS as HOOK_KINDS, When, plan as plan_hooks};
 pub use mounts::{Kind, Mount};
+pub use nodes::Node;
 pub use process::{CapabilitySets, Process};
 pub use scheduling::{NumberSet, Scheduling};
 
@@ -68,6 +70,8 @@ pub struct Plan<'a> {
     pub readonly: Vec<&'a CStr>,
     /// Whether `/dev` is the container's own, to be filled with the default devices.
     pub make_devices: bool,
+    /// Device nodes to make, in order.
+    pub nodes: Vec<Node<'a>>,
     /// Kernel parameters: path below `/proc` and value.
     pub sysctls: Vec<(&'a CStr, &'a CStr)>,
     /// Name of the host.
@@ -229,6 +233,7 @@ pub fn make<'a>(
         },
         cgroup,
         cgroup_by_default: overrides.cgroup.is_none() && spec.linux.cgroups_path.is_none_or(Str::is_empty),
+        nodes: nodes::plan(&spec.linux, strings)?,
         devices: devices(spec)?,
         hooks,
         asks,

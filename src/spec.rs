@@ -210,8 +210,8 @@ object! {
         masked_paths: List<Str<'a>> = "maskedPaths",
         /// Paths that cannot be written.
         readonly_paths: List<Str<'a>> = "readonlyPaths",
-        /// Not done yet.
-        devices: List<Present> = "devices",
+        /// Device nodes besides the default ones.
+        devices: List<Device<'a>> = "devices",
         /// Which system calls may be made.
         seccomp: Option<Seccomp<'a>> = "seccomp",
         /// Users of a new user namespace.
@@ -230,6 +230,24 @@ object! {
         memory_policy: Option<MemoryPolicy<'a>> = "memoryPolicy",
         /// Not done yet.
         net_devices: Pairs<'a, Present> = "netDevices",
+    }
+
+    /// `linux.devices[]`
+    pub struct Device<'a> {
+        /// `c`, `u`, `b` or `p`.
+        kind: Str<'a> = "type",
+        /// Where, in the container.
+        path: Str<'a> = "path",
+        /// Major number.
+        major: Option<i64> = "major",
+        /// Minor number.
+        minor: Option<i64> = "minor",
+        /// Permissions.
+        file_mode: Option<u32> = "fileMode",
+        /// Owner, in the container.
+        uid: u32 = "uid",
+        /// Group, in the container.
+        gid: u32 = "gid",
     }
 
     /// `linux.personality`

@@ -69,6 +69,8 @@ stages! {
     Mount,
     /// The default devices.
     Devices,
+    /// `linux.devices`
+    Node,
     /// `hooks.createContainer`; see [`Broken`].
     CreateContainer,
     /// `process.terminal`
@@ -245,6 +247,9 @@ impl Failure {
                 write!(what, "mounts[{index}]: mount \"{source}\" on \"{target}\"")
             }
             Stage::Devices => write!(what, "make the default devices in /dev"),
+            Stage::Node => {
+                write!(what, "linux.devices[{item}] \"{}\"", text(plan.nodes.get(item).map(|node| node.path)))
+            }
             Stage::Terminal => write!(what, "process.terminal: open a pseudoterminal in the container"),
             Stage::Null => write!(what, "open the host's /dev/null"),
             Stage::Mask => {

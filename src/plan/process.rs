@@ -151,7 +151,7 @@ fn label<'a>(
 const DEFAULT_PATH: &CStr = c"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// -1 is "no change" to the kernel, so it can be nobody's id; setresuid(2).
-fn check_id(id: u32, field: &str) -> Checked<()> {
+pub fn check_id(id: u32, field: &str) -> Checked<()> {
     if id == u32::MAX { wrong(field, "expected a number from 0 to 4294967294") } else { Ok(()) }
 }
 

@@ -11,7 +11,6 @@ pub fn refuse(spec: &Spec<'_>) -> Checked<()> {
     let (linux, resources) = (&spec.linux, &spec.linux.resources);
     let (memory, cpu, block) = (&resources.memory, &resources.cpu, &resources.block_io);
     let asked = [
-        (!linux.devices.is_empty(), "linux.devices"),
         (linux.intel_rdt.0, "linux.intelRdt"),
         (!linux.net_devices.is_empty(), "linux.netDevices"),
         // Zero, and minus one, are how engines write "no limit".

@@ -80,8 +80,8 @@ fn steps(plan: &Plan<'_>, gear: &Gear<'_>) -> Result<Infallible, Failure> {
     // While the mounts are the host's: in a mount namespace that is joined /proc may be anything.
     let proc = host_proc(plan)?;
     let process = &plan.process;
-    if let (Some(proc), Some(score)) = (&proc, process.oom_score_adj) {
-        oom_score(proc, score).at(Stage::OomScore, 0)?;
+    if let (Some(proc), Some(score), false) = (&proc, process.oom_score_adj, plan.asks.maps) {
+        proc.write_number(c"self/oom_score_adj", score).at(Stage::OomScore, 0)?;
     }
     if let (Some(proc), true) = (&proc, plan.new_namespaces.contains(CLONE_NEWTIME)) {
         make_time_namespace(proc, plan.time_offsets)?;
@@ -99,8 +99,11 @@ fn steps(plan: &Plan<'_>, gear: &Gear<'_>) -> Result<Infallible, Failure> {
     if let Some(procs) = gear.cgroup_procs {
         write(procs, b"0").at(Stage::Cgroup, 0)?;
     }
-    // While the privileges are those of the host; a user namespace that is joined has others.
     scheduling::apply(&plan.scheduling)?;
+    if !plan.asks.maps {
+        // While the privileges are those of the host; a user namespace that is joined has others.
+        scheduling::apply_to(&plan.scheduling, 0)?;
+    }
     for (i, (join, namespace)) in plan.join.iter().zip(gear.join).enumerate() {
         // The pid namespace was joined by the parent: it counts for children only.
         if join.kind != CloneFlags::CLONE_NEWPID {
@@ -183,20 +186,13 @@ fn ask(gear: &Gear<'_>, what: Ask) -> Result<(), Failure> {
 /// Opens the host's /proc where something is to be written to it.
 fn host_proc(plan: &Plan<'_>) -> Result<Option<Procfs>, Failure> {
     let process = &plan.process;
-    if process.oom_score_adj.is_none()
-        && plan.sysctls.is_empty()
-        && !process.labels.any()
-        && !plan.new_namespaces.contains(CLONE_NEWTIME)
-    {
+    // A parent that writes the maps writes the score as well.
+    let score = process.oom_score_adj.is_some() && !plan.asks.maps;
+    let clocks = plan.new_namespaces.contains(CLONE_NEWTIME);
+    if !score && !clocks && plan.sysctls.is_empty() && !process.labels.any() {
         return Ok(None);
     }
     Procfs::open().at(Stage::Proc, 0).map(Some)
-}
-
-fn oom_score(proc: &Procfs, score: i32) -> nix::Result<()> {
-    let mut digits = heapless::String::<8>::new();
-    std::fmt::Write::write_fmt(&mut digits, format_args!("{score}")).map_err(|_| Errno::ERANGE)?;
-    proc.write(c"self/oom_score_adj", digits.as_bytes())
 }
 
 /// Makes a time namespace, sets its clocks, which the kernel allows as long as nobody is in it, and enters it;

@@ -234,6 +234,7 @@ pub fn create(request: &Request<'_>) -> Result<Made> {
         }
         Ask::Maps => {
             userns::raise_limits(pid, &plan.process.rlimits);
+            host::privileged(&plan, pid).map_err(|failure| failure.explain(&plan))?;
             userns::write_maps(pid, &plan.maps)
         }
         Ask::Runtime => Ok(()), // nothing asks for it yet

@@ -142,3 +142,31 @@ fn a_device_without_a_rule_cannot_be_opened() {
     });
     assert!(text.contains("Operation not permitted"), "{text}");
 }
+
+#[test]
+fn in_a_user_namespace_the_host_s_device_is_bound() {
+    mote_only!("runc 1.1 binds whatever has the path, a fifo too");
+    let t = Test::new();
+    let with = |devices: Value| {
+        let mut config = spec(&["stat", "-c", "%F %t %T", "/dev/null", "/dev/kmsg", "/run/pipe"]);
+        config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));
+        for field in ["uidMappings", "gidMappings"] {
+            config["linux"][field] = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
+        }
+        config["linux"]["devices"] = devices;
+        config["root"]["readonly"] = json!(false);
+        let bundle = t.bundle(&format!("b{}", t.id()), &config);
+        t.command("chown").args(["-R", "100000:100000"]).arg(bundle.join("rootfs")).run().ok();
+        t.command("chmod").arg("755").arg(&t.dir).run().ok();
+        t.run_bundle(&bundle).run()
+    };
+    let own = json!({"path": "/dev/null", "type": "c", "major": 1, "minor": 3});
+    let pipe = json!({"path": "/run/pipe", "type": "p", "uid": 5, "gid": 5});
+    let good = with(json!([own, {"path": "/dev/kmsg", "type": "c", "major": 1, "minor": 11}, pipe]));
+    let wrong = with(json!([own, {"path": "/dev/kmsg", "type": "c", "major": 1, "minor": 9}, pipe]));
+    let missing = with(json!([own, {"path": "/dev/nosuch.mote", "type": "c", "major": 1, "minor": 9}, pipe]));
+    assert_eq!(good.ok(), "character special file 1 3\ncharacter special file 1 b\nfifo 0 0\n");
+    wrong.fails_saying(&["linux.devices[1]", "/dev/kmsg"]);
+    missing.fails_saying(&["linux.devices[1]", "/dev/nosuch.mote", "no such file or directory"]);
+    t.assert_nothing_left();
+}

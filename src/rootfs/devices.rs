@@ -83,7 +83,7 @@ pub fn make(root: BorrowedFd<'_>, node: &Node<'_>) -> nix::Result<()> {
         Ok(()) | Err(Errno::EEXIST) => {}
         Err(errno) => return Err(errno),
     }
-    let found = open()?;
+    let found = Passing::from(open()?);
     if !is(&fstat(&found)?, node.kind, node.device) {
         return Err(Errno::EEXIST);
     }
@@ -94,13 +94,7 @@ pub fn make(root: BorrowedFd<'_>, node: &Node<'_>) -> nix::Result<()> {
 }
 
 /// Binds a node of the host, as long as it is the one that is meant.
-fn bind(
-    host: At<'_>,
-    kind: SFlag,
-    device: u64,
-    directory: BorrowedFd<'_>,
-    name: &CStr,
-) -> nix::Result<()> {
+fn bind(host: At<'_>, kind: SFlag, device: u64, directory: BorrowedFd<'_>, name: &CStr) -> nix::Result<()> {
     let tree = clone_tree(host, false)?;
     if !is(&fstat(&tree)?, kind, device) {
         return Err(Errno::ENODEV);

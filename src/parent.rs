@@ -13,7 +13,7 @@ use crate::error::{During, Error, Result, Tail};
 use crate::plan::Plan;
 use crate::rootfs::source;
 use crate::stage::{Ask, Failure, Stage};
-use crate::sys::clone::{CLONE_NEWTIME, Options, Side, clone, clone3, setns};
+use crate::sys::clone::{Options, Side, clone, clone3, setns};
 use crate::sys::file;
 use crate::sys::process::pidfd_send_signal;
 use crate::sys::wait::{self, Ended, How};
@@ -68,12 +68,13 @@ pub fn spawn(plan: &Plan<'_>, spawn: &Spawn<'_>) -> Result<Held> {
     let sources = source::open(plan)?;
     let (report, report_to) = pipe2(OFlag::O_CLOEXEC).during("pipe2", "")?;
     let gate = plan.asks.any().then(|| pipe2(OFlag::O_CLOEXEC)).transpose().during("pipe2", "")?;
+    let v1 = spawn.cgroup.map_or_else(|| Ok(Vec::new()), |cgroup| cgroup.procs(false))?;
     let mut gear = Gear {
         report: report_to.as_fd(),
         gate: gate.as_ref().map(|(answer, to)| (answer.as_fd(), to.as_fd())),
         join: &join,
         sources: &sources,
-        cgroup_procs: None,
+        cgroup_procs: &v1,
         stdio: spawn.stdio,
         terminal: spawn.terminal,
         start: spawn.start,
@@ -81,15 +82,14 @@ pub fn spawn(plan: &Plan<'_>, spawn: &Spawn<'_>) -> Result<Held> {
         keep_keyring: spawn.keep_keyring,
         preserved: spawn.preserved,
     };
-    // A cgroup namespace is made by the child, once it is in its cgroup, and a time namespace, to be set before it is
-    // entered.
-    let namespaces = plan.new_namespaces - CloneFlags::CLONE_NEWCGROUP - CLONE_NEWTIME;
-    let options = Options { sibling: spawn.sibling, cgroup: spawn.cgroup.map(Cgroup::directory) };
+    // A cgroup namespace is made by the child, once it is in its cgroup.
+    let namespaces = plan.new_namespaces - CloneFlags::CLONE_NEWCGROUP;
+    let options = Options { sibling: spawn.sibling, cgroup: spawn.cgroup.and_then(Cgroup::directory) };
     let procs;
     let side = match clone3(namespaces, &options) {
         Err(Errno::ENOSYS) => {
-            procs = spawn.cgroup.map(Cgroup::procs).transpose()?;
-            gear.cgroup_procs = procs.as_ref().map(AsFd::as_fd);
+            procs = spawn.cgroup.map_or_else(|| Ok(Vec::new()), |cgroup| cgroup.procs(true))?;
+            gear.cgroup_procs = &procs;
             clone(namespaces, &options)
         }
         result => result,
@@ -122,19 +122,19 @@ impl Held {
         self.pid
     }
 
-    /// Waits until the child says that all is ready, and does what it asks for with `answer` meanwhile, which
-    /// also gets the child's pidfd. With `execute` also until its program runs. When an answer fails the child is killed.
+    /// Waits until the child says that all is ready, and does what it asks for with `answer` meanwhile. With `execute` also
+    /// until its program runs. When an answer fails the child is killed.
     pub fn ready(
         mut self,
         plan: &Plan<'_>,
         execute: bool,
-        answer: &mut dyn FnMut(Ask, Option<BorrowedFd<'_>>) -> Result<()>,
+        answer: &mut dyn FnMut(Ask) -> Result<()>,
     ) -> Result<OwnedFd> {
         loop {
             let Some(report) = self.next()? else { return Err(self.killed()) };
             match (report.asked(), &self.gate) {
                 (Some(ask), Some(gate)) => {
-                    answer(ask, self.pidfd.as_ref().map(AsFd::as_fd))?;
+                    answer(ask)?;
                     // Should it have been killed meanwhile, the next report says so.
                     let _ = write(gate, &[1]);
                 }

@@ -8,28 +8,23 @@ use std::path::Path;
 use nix::mount::MsFlags;
 use nix::sched::CloneFlags;
 
-use crate::cgroup::{self, Cgroups};
+use crate::cgroup::{Cgroups, Place, Resources};
 use crate::json::{List, Str};
-use crate::seccomp::Filter;
-use crate::spec::Spec;
+use crate::spec::{self, Spec};
 use crate::stage::Asks;
 use crate::strings::{Refused, Strings};
 use crate::sys::exec::CStrList;
 use crate::tables::{self, Effect, lookup};
 
-mod hooks;
 pub mod ids;
 mod mounts;
-mod nodes;
 mod process;
+pub mod resources;
 mod scheduling;
 pub mod sysctl;
-mod timens;
 mod unsupported;
 
-pub use hooks::{Hook, Hooks, KINDS as HOOK_KINDS, When, plan as plan_hooks};
 pub use mounts::{Kind, Mount};
-pub use nodes::Node;
 pub use process::{CapabilitySets, Process};
 pub use scheduling::{NumberSet, Scheduling};
 
@@ -50,8 +45,6 @@ pub struct Plan<'a> {
     pub user_namespace: bool,
     /// Its ids: to be written to a new one, to be found in a joined one; may be empty for that.
     pub maps: ids::Maps,
-    /// The offsets of a new time namespace as the kernel takes them; may be empty.
-    pub time_offsets: &'a CStr,
     /// The root filesystem on the host.
     pub rootfs: &'a CStr,
     /// Whether the root is read-only in the end.
@@ -70,8 +63,6 @@ pub struct Plan<'a> {
     pub readonly: Vec<&'a CStr>,
     /// Whether `/dev` is the container's own, to be filled with the default devices.
     pub make_devices: bool,
-    /// Device nodes to make, in order.
-    pub nodes: Vec<Node<'a>>,
     /// Kernel parameters: path below `/proc` and value.
     pub sysctls: Vec<(&'a CStr, &'a CStr)>,
     /// Name of the host.
@@ -82,14 +73,12 @@ pub struct Plan<'a> {
     pub process: Process<'a>,
     /// When it gets the processor and the disk, and where its memory comes from.
     pub scheduling: Scheduling,
-    /// The container's cgroup, relative to the hierarchy's mount point, without a leading slash.
-    pub cgroup: &'a CStr,
-    /// Whether nobody has asked for a cgroup of this name.
+    /// The container's cgroup.
+    pub cgroup: Place<'a>,
+    /// Whether nobody has asked for a cgroup of this name, or for anything that needs one.
     pub cgroup_by_default: bool,
-    /// Which devices may be used.
-    pub devices: Vec<cgroup::devices::Rule>,
-    /// Programs to run at points of its life.
-    pub hooks: Hooks<'a>,
+    /// What it is limited to.
+    pub resources: Resources,
     /// What the parent has to do while the child waits.
     pub asks: Asks,
 }
@@ -98,11 +87,11 @@ impl Plan<'_> {
     /// Does without a cgroup of its own: what was to be seen of it is what there is.
     pub fn lose_cgroup(&mut self, cgroups: &Cgroups) {
         let all = if cgroups.unified { c"/sys/fs/cgroup" } else { c"/sys/fs/cgroup/unified" };
-        let own = [all.to_bytes(), b"/", self.cgroup.to_bytes()].concat();
+        let own = [all.to_bytes(), b"/", self.cgroup.path.to_bytes()].concat();
         for mount in self.mounts.iter_mut().filter(|mount| mount.source.to_bytes() == own) {
             mount.source = all;
         }
-        self.cgroup = c"";
+        self.cgroup.path = c"";
     }
 }
 
@@ -128,7 +117,7 @@ pub struct Overrides<'o> {
     pub cwd: Option<&'o str>,
     /// Instead of `hostname`.
     pub hostname: Option<&'o str>,
-    /// Instead of `linux.cgroupsPath`.
+    /// Instead of `linux.cgroupsPath`; empty for a container without a cgroup of its own.
     pub cgroup: Option<&'o str>,
 }
 
@@ -177,11 +166,25 @@ pub fn make<'a>(
         return Err(missing("root.path"));
     }
     let rootfs = on_host(strings, bundle, root.path).map_err(|e| refused("root.path", e))?;
-    let cgroup = match (overrides.cgroup, spec.linux.cgroups_path) {
-        (Some(path), _) => strings.concat(&[path.as_bytes()]).map_err(|e| refused("linux.cgroupsPath", e))?,
-        (None, Some(path)) if !path.is_empty() => cgroups_path(path, strings)?,
-        _ => strings.concat(&[b"mote-", id.as_bytes()]).map_err(|e| refused("linux.cgroupsPath", e))?,
+    let settings = resources::plan(&spec.linux.resources, "linux.resources.", cgroups, &|_, _| None)?;
+    let (path, asked) = match (overrides.cgroup, spec.linux.cgroups_path) {
+        (Some(path), _) => (strings.concat(&[path.as_bytes()]), true),
+        (None, Some(path)) if !path.is_empty() => (Ok(cgroups_path(path, strings)?), true),
+        _ => (strings.concat(&[b"mote-", id.as_bytes()]), false),
     };
+    let path = path.map_err(|e| refused("linux.cgroupsPath", e))?;
+    // A container that may write to what it sees there must see what is its own alone.
+    let writes =
+        |mount: &spec::Mount<'_>| mount.kind == "cgroup" && !mount.options.iter().any(|o| *o == "ro");
+    let every = asked
+        || !settings.is_empty()
+        || (!cgroups.has_v2() || spec.mounts.iter().any(writes)) && !crate::userns::is_rootless();
+    let cgroup = Place { path, every };
+    if path.is_empty()
+        && let Some(setting) = settings.first()
+    {
+        return wrong(setting.field.as_str(), "a container without a cgroup of its own cannot be limited");
+    }
     let mount_label = mounts::label(&spec.linux, strings)?;
     let mounts::Mounts { mut mounts, sealed } = mounts::plan(spec, bundle, own, cgroups, cgroup, strings)?;
     if let Some(label) = mount_label {
@@ -201,18 +204,11 @@ pub fn make<'a>(
     };
     let domainname = host_word(spec.domainname, "domainname", uts, strings)?;
     let groups_denied = new_namespaces.contains(CloneFlags::CLONE_NEWUSER) && ids::denies_groups(&maps);
-    let hooks = hooks::plan(spec, bundle, id, strings)?;
-    let asks = Asks {
-        maps: new_namespaces.contains(CloneFlags::CLONE_NEWUSER),
-        container: hooks.any(&[When::Prestart, When::CreateRuntime]),
-        ..Asks::default()
-    };
     Ok(Plan {
         new_namespaces,
         join,
         user_namespace: own.contains(CloneFlags::CLONE_NEWUSER),
         maps,
-        time_offsets: timens::plan(spec, new_namespaces, strings)?,
         rootfs,
         root_readonly: root.readonly,
         propagation,
@@ -226,17 +222,15 @@ pub fn make<'a>(
         sysctls: sysctl::plan(spec, own, strings)?,
         hostname,
         domainname,
+        process: process::plan(process, overrides, groups_denied, strings)?,
         scheduling: scheduling::plan(process, &spec.linux)?,
-        process: Process {
-            seccomp: seccomp(spec)?,
-            ..process::plan(process, overrides, groups_denied, strings)?
-        },
         cgroup,
-        cgroup_by_default: overrides.cgroup.is_none() && spec.linux.cgroups_path.is_none_or(Str::is_empty),
-        nodes: nodes::plan(&spec.linux, strings)?,
-        devices: devices(spec)?,
-        hooks,
-        asks,
+        cgroup_by_default: !every,
+        resources: Resources {
+            settings,
+            devices: Some(resources::devices(&spec.linux.resources.devices, "linux.resources.")?),
+        },
+        asks: Asks { maps: new_namespaces.contains(CloneFlags::CLONE_NEWUSER), ..Asks::default() },
     })
 }
 
@@ -315,23 +309,6 @@ fn cgroups_path<'a>(path: Str<'_>, strings: &mut Strings<'a>) -> Checked<&'a CSt
         return wrong(field, "the root of the hierarchy cannot be a container's cgroup");
     }
     strings.concat(&[clean.as_bytes()]).map_err(|e| refused(field, e))
-}
-
-/// `linux.seccomp`
-fn seccomp(spec: &Spec<'_>) -> Checked<Option<Filter>> {
-    let Some(profile) = &spec.linux.seccomp else { return Ok(None) };
-    Filter::new(profile).map_err(|(field, why)| (format!("linux.seccomp.{field}"), why))
-}
-
-/// `linux.resources.devices`
-fn devices(spec: &Spec<'_>) -> Checked<Vec<cgroup::devices::Rule>> {
-    let rules = spec.linux.resources.devices.iter().enumerate();
-    rules
-        .map(|(i, rule)| {
-            cgroup::devices::Rule::new(rule)
-                .map_err(|(field, why)| (format!("linux.resources.devices[{i}].{field}"), why.to_owned()))
-        })
-        .collect()
 }
 
 /// A path of the host: absolute, or relative to the bundle.

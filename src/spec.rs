@@ -5,6 +5,10 @@
 use crate::json::{List, Pairs, Present, Str};
 use crate::object;
 
+mod resources;
+
+pub use resources::*;
+
 object! {
     /// The whole file; runtime-spec config.md.
     pub struct Spec<'a> {
@@ -21,7 +25,7 @@ object! {
         /// Mounts, in order.
         mounts: List<Mount<'a>> = "mounts",
         /// Programs to run at points of the life cycle.
-        hooks: Hooks<'a> = "hooks",
+        hooks: Hooks = "hooks",
         /// Free text, shown by `state`.
         annotations: Pairs<'a, Str<'a>> = "annotations",
         /// What only Linux has.
@@ -166,32 +170,20 @@ object! {
         gid_mappings: List<Present> = "gidMappings",
     }
 
-    /// `hooks`
-    pub struct Hooks<'a> {
+    /// `hooks`: not done yet.
+    pub struct Hooks {
         /// Deprecated in runtime-spec, used by Docker.
-        prestart: List<Hook<'a>> = "prestart",
+        prestart: List<Present> = "prestart",
         /// In the runtime's namespaces, before pivot_root.
-        create_runtime: List<Hook<'a>> = "createRuntime",
+        create_runtime: List<Present> = "createRuntime",
         /// In the container's namespaces, before pivot_root.
-        create_container: List<Hook<'a>> = "createContainer",
+        create_container: List<Present> = "createContainer",
         /// In the container, before the program.
-        start_container: List<Hook<'a>> = "startContainer",
+        start_container: List<Present> = "startContainer",
         /// After the program was started.
-        poststart: List<Hook<'a>> = "poststart",
+        poststart: List<Present> = "poststart",
         /// After the container was deleted.
-        poststop: List<Hook<'a>> = "poststop",
-    }
-
-    /// `hooks.*[]`
-    pub struct Hook<'a> {
-        /// The program, absolute.
-        path: Str<'a> = "path",
-        /// Its arguments, its own name first.
-        args: List<Str<'a>> = "args",
-        /// All of its environment.
-        env: List<Str<'a>> = "env",
-        /// Seconds after which it is killed.
-        timeout: Option<i64> = "timeout",
+        poststop: List<Present> = "poststop",
     }
 
     /// `linux`
@@ -210,16 +202,16 @@ object! {
         masked_paths: List<Str<'a>> = "maskedPaths",
         /// Paths that cannot be written.
         readonly_paths: List<Str<'a>> = "readonlyPaths",
-        /// Device nodes besides the default ones.
-        devices: List<Device<'a>> = "devices",
-        /// Which system calls may be made.
-        seccomp: Option<Seccomp<'a>> = "seccomp",
+        /// Not done yet.
+        devices: List<Present> = "devices",
+        /// Not done yet.
+        seccomp: Present = "seccomp",
         /// Users of a new user namespace.
         uid_mappings: List<IdMapping> = "uidMappings",
         /// Groups of a new user namespace.
         gid_mappings: List<IdMapping> = "gidMappings",
-        /// What the clocks of a new time namespace are ahead.
-        time_offsets: Pairs<'a, TimeOffset> = "timeOffsets",
+        /// Not done yet.
+        time_offsets: Present = "timeOffsets",
         /// SELinux's label of the container's mounts.
         mount_label: Option<Str<'a>> = "mountLabel",
         /// What system the kernel says it is.
@@ -230,24 +222,6 @@ object! {
         memory_policy: Option<MemoryPolicy<'a>> = "memoryPolicy",
         /// Not done yet.
         net_devices: Pairs<'a, Present> = "netDevices",
-    }
-
-    /// `linux.devices[]`
-    pub struct Device<'a> {
-        /// `c`, `u`, `b` or `p`.
-        kind: Str<'a> = "type",
-        /// Where, in the container.
-        path: Str<'a> = "path",
-        /// Major number.
-        major: Option<i64> = "major",
-        /// Minor number.
-        minor: Option<i64> = "minor",
-        /// Permissions.
-        file_mode: Option<u32> = "fileMode",
-        /// Owner, in the container.
-        uid: u32 = "uid",
-        /// Group, in the container.
-        gid: u32 = "gid",
     }
 
     /// `linux.personality`
@@ -268,14 +242,6 @@ object! {
         flags: List<Str<'a>> = "flags",
     }
 
-    /// `linux.timeOffsets.*`
-    pub struct TimeOffset {
-        /// Seconds, which may be below zero.
-        secs: i64 = "secs",
-        /// Nanoseconds on top.
-        nanosecs: u32 = "nanosecs",
-    }
-
     /// `linux.uidMappings[]` and the like
     pub struct IdMapping {
         /// The first id in the container.
@@ -286,149 +252,11 @@ object! {
         size: u32 = "size",
     }
 
-    /// `linux.seccomp`
-    pub struct Seccomp<'a> {
-        /// What becomes of a call that no rule names, such as `SCMP_ACT_ERRNO`.
-        default_action: Str<'a> = "defaultAction",
-        /// The error of a default action that gives one.
-        default_errno_ret: Option<u32> = "defaultErrnoRet",
-        /// Architectures beside the machine's own, such as `SCMP_ARCH_X86`.
-        architectures: List<Str<'a>> = "architectures",
-        /// Such as `SECCOMP_FILTER_FLAG_LOG`.
-        flags: Option<List<Str<'a>>> = "flags",
-        /// The socket of who answers for `SCMP_ACT_NOTIFY`.
-        listener_path: Str<'a> = "listenerPath",
-        /// Free text for them.
-        listener_metadata: Str<'a> = "listenerMetadata",
-        /// Rules.
-        syscalls: List<SeccompRule<'a>> = "syscalls",
-    }
-
-    /// `linux.seccomp.syscalls[]`
-    pub struct SeccompRule<'a> {
-        /// The calls that it is about.
-        names: List<Str<'a>> = "names",
-        /// What becomes of them.
-        action: Str<'a> = "action",
-        /// The error of an action that gives one.
-        errno_ret: Option<u32> = "errnoRet",
-        /// Comparisons, all of which must hold.
-        args: List<SeccompArg<'a>> = "args",
-    }
-
-    /// `linux.seccomp.syscalls[].args[]`
-    pub struct SeccompArg<'a> {
-        /// Which argument, from 0.
-        index: u32 = "index",
-        /// What it is compared with; the mask of a masked comparison.
-        value: u64 = "value",
-        /// What a masked comparison compares with.
-        value_two: u64 = "valueTwo",
-        /// Such as `SCMP_CMP_EQ`.
-        op: Str<'a> = "op",
-    }
-
     /// `linux.namespaces[]`
     pub struct Namespace<'a> {
         /// Such as `pid`.
         kind: Str<'a> = "type",
         /// Of one to join; a new one is made without it.
         path: Option<Str<'a>> = "path",
-    }
-
-    /// `linux.resources`
-    pub struct Resources<'a> {
-        /// Which devices may be used; the last rule that fits counts.
-        devices: List<DeviceRule<'a>> = "devices",
-        /// Not done yet.
-        memory: Memory = "memory",
-        /// Not done yet.
-        cpu: Cpu<'a> = "cpu",
-        /// Not done yet.
-        pids: Pids = "pids",
-        /// Not done yet.
-        block_io: BlockIo = "blockIO",
-        /// Not done yet.
-        hugepage_limits: List<Present> = "hugepageLimits",
-        /// Not done yet.
-        network: Present = "network",
-        /// Not done yet.
-        rdma: Pairs<'a, Present> = "rdma",
-        /// Not done yet.
-        unified: Pairs<'a, Str<'a>> = "unified",
-    }
-
-    /// `linux.resources.devices[]`
-    pub struct DeviceRule<'a> {
-        /// Allow, or deny.
-        allow: bool = "allow",
-        /// `a`, `b` or `c`; all when missing.
-        kind: Option<Str<'a>> = "type",
-        /// Major number; any when missing or -1.
-        major: Option<i64> = "major",
-        /// Minor number; any when missing or -1.
-        minor: Option<i64> = "minor",
-        /// Some of `r`, `w`, `m`; all when missing.
-        access: Option<Str<'a>> = "access",
-    }
-
-    /// `linux.resources.memory`: zero is what engines write for "no limit".
-    pub struct Memory {
-        /// Bytes.
-        limit: i64 = "limit",
-        /// Bytes.
-        reservation: i64 = "reservation",
-        /// Bytes.
-        swap: i64 = "swap",
-        /// Percent.
-        swappiness: Option<u64> = "swappiness",
-        /// Whether the OOM killer is off.
-        disable_oom_killer: bool = "disableOOMKiller",
-    }
-
-    /// `linux.resources.cpu`: zero is what engines write for "no limit".
-    pub struct Cpu<'a> {
-        /// Relative weight.
-        shares: u64 = "shares",
-        /// Microseconds a period.
-        quota: i64 = "quota",
-        /// Microseconds.
-        burst: u64 = "burst",
-        /// Microseconds.
-        period: u64 = "period",
-        /// Microseconds.
-        realtime_runtime: i64 = "realtimeRuntime",
-        /// Microseconds.
-        realtime_period: u64 = "realtimePeriod",
-        /// 1 for SCHED_IDLE.
-        idle: i64 = "idle",
-        /// CPU list.
-        cpus: Str<'a> = "cpus",
-        /// Memory node list.
-        mems: Str<'a> = "mems",
-    }
-
-    /// `linux.resources.pids`
-    pub struct Pids {
-        /// Processes; zero or less for any number.
-        limit: i64 = "limit",
-    }
-
-    /// `linux.resources.blockIO`
-    pub struct BlockIo {
-        /// Relative weight.
-        weight: u16 = "weight",
-        /// Relative weight of the container's own tasks.
-        leaf_weight: u16 = "leafWeight",
-        /// Not done yet.
-        weight_device: List<Present> = "weightDevice",
-        /// Not done yet.
-        throttle_read_bps_device: List<Present> = "throttleReadBpsDevice",
-        /// Not done yet.
-        throttle_write_bps_device: List<Present> = "throttleWriteBpsDevice",
-        /// Not done yet.
-        throttle_read_iops_device: List<Present> = "throttleReadIOPSDevice",
-        /// Not done yet.
-        throttle_write_iops_device: List<Present> = "throttleWriteIOPSDevice",
     }
 }

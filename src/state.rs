@@ -3,6 +3,7 @@
 //! The directory's existence is the claim on the id; its lock serialises commands; `state.json` is written beside and
 //! renamed, so that a reader sees a whole one or none.
 
+use std::ffi::CString;
 use std::fmt::Write as _;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use nix::fcntl::{OFlag, openat, renameat};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{Pid, UnlinkatFlags, unlinkat, write};
 
+use crate::cgroup::Place;
 use crate::error::{During, Error, Result};
 use crate::json::{self, Pairs, Str};
 use crate::object;
@@ -36,11 +38,8 @@ pub const START_SOCKET: &str = "start.sock";
 const STATE: &str = "state.json";
 const STATE_NEW: &str = ".state.json";
 
-/// What config.json said at create, where later commands need it.
-const CONFIG: &str = "config.json";
-
 /// Every file that mote makes in a container's directory.
-const FILES: &[&str] = &[STATE, STATE_NEW, START_SOCKET, CONFIG];
+const FILES: &[&str] = &[STATE, STATE_NEW, START_SOCKET];
 
 /// A container's name: letters, digits and `_+-.`, neither `.` nor `..`, at most 200 of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,8 +71,6 @@ impl Id {
 /// Where in its life a container is; runtime-spec runtime.md "State".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
-    /// Being made: its hooks run.
-    Creating,
     /// Made, waiting for `start`.
     Created,
     /// Started.
@@ -86,7 +83,6 @@ impl Status {
     /// The word for it.
     pub fn word(self) -> &'static str {
         match self {
-            Self::Creating => "creating",
             Self::Created => "created",
             Self::Running => "running",
             Self::Stopped => "stopped",
@@ -111,12 +107,12 @@ pub struct Record {
     pub rootfs: PathBuf,
     /// When it was created, RFC 3339.
     pub created: String,
-    /// Its cgroup, relative to the mount point.
-    pub cgroup: String,
+    /// The path of its cgroup; see [`Place`].
+    pub cgroup: CString,
+    /// Whether that is in every hierarchy.
+    pub every_cgroup: bool,
     /// `ociVersion` of its config.json.
     pub oci_version: String,
-    /// Whether later commands have hooks to run; see [`Entry::config`].
-    pub hooks: bool,
     /// From its config.json.
     pub annotations: Vec<(String, String)>,
 }
@@ -134,7 +130,7 @@ object! {
         annotations: Pairs<'a, Str<'a>> = "annotations",
         start_ticks: u64 = "startTicks",
         cgroup: Str<'a> = "cgroup",
-        hooks: bool = "hooks",
+        every_cgroup: bool = "everyCgroup",
     }
 }
 
@@ -145,6 +141,11 @@ impl Record {
             Some(ticks) if ticks == self.start_ticks => self.status,
             _ => Status::Stopped,
         }
+    }
+
+    /// Its cgroup.
+    pub fn place(&self) -> Place<'_> {
+        Place { path: &self.cgroup, every: self.every_cgroup }
     }
 
     /// The state as runtime-spec has it, in the order and shape that runc prints; `indent` is empty for one line.
@@ -175,19 +176,15 @@ impl Record {
     fn to_file(&self) -> String {
         let mut json = self.fields("", self.pid.as_raw(), self.status);
         json.number("startTicks", self.start_ticks);
-        json.string("cgroup", &self.cgroup);
-        if self.hooks {
-            json.number("hooks", true);
-        }
+        json.string("cgroup", &self.cgroup.to_string_lossy());
+        json.number("everyCgroup", self.every_cgroup);
         json.end()
     }
 
     fn from_file(text: &[u8], file: &Path) -> Result<Self> {
         let broken = |flaw: json::Flaw| Error::config(file.display(), flaw.field, flaw.why);
         let stored: Stored<'_> = json::parse(text).map_err(broken)?;
-        let status = [Status::Creating, Status::Created, Status::Running]
-            .into_iter()
-            .find(|s| stored.status == s.word());
+        let status = [Status::Created, Status::Running].into_iter().find(|s| stored.status == s.word());
         Ok(Self {
             id: Id::new(&stored.id.decode())?,
             pid: Pid::from_raw(stored.pid),
@@ -196,9 +193,10 @@ impl Record {
             bundle: stored.bundle.decode().into(),
             rootfs: stored.rootfs.decode().into(),
             created: stored.created.decode(),
-            cgroup: stored.cgroup.decode(),
+            cgroup: CString::new(stored.cgroup.decode())
+                .map_err(|_| Error::config(file.display(), "cgroup", "holds a NUL"))?,
+            every_cgroup: stored.every_cgroup,
             oci_version: stored.oci_version.decode(),
-            hooks: stored.hooks,
             annotations: stored
                 .annotations
                 .iter()
@@ -359,34 +357,17 @@ impl Entry {
         renameat(&self.directory, STATE_NEW, &self.directory, STATE).during("rename", &*path)
     }
 
-    /// Keeps config.json as it was read, for [`Entry::config`].
-    pub fn save_config(&self, text: &[u8]) -> Result<()> {
-        write_whole(self.directory.as_fd(), CONFIG, text).during("write", &*self.path.join(CONFIG))
-    }
-
-    /// What config.json said at create, whatever has become of the file since.
-    pub fn config(&self) -> Result<Vec<u8>> {
-        let path = self.path.join(CONFIG);
-        read_whole(self.directory.as_fd(), CONFIG).during("read", &*path)
-    }
-
     /// Reads the state file. A directory without one is left from a create that was killed.
     pub fn load(&self) -> Result<Record> {
         let path = self.path.join(STATE);
-        match read_whole(self.directory.as_fd(), STATE) {
-            Err(Errno::ENOENT) => Err(Error::container(self.id.as_str(), NOT_THERE)),
-            result => Record::from_file(&result.during("read", &*path)?, &path),
-        }
+        let file = match openat(&self.directory, STATE, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()) {
+            Err(Errno::ENOENT) => return Err(Error::container(self.id.as_str(), NOT_THERE)),
+            result => result.during("open", &*path)?,
+        };
+        let mut text = Vec::new();
+        std::io::Read::read_to_end(&mut std::fs::File::from(file), &mut text).during("read", &*path)?;
+        Record::from_file(&text, &path)
     }
-}
-
-/// All of a file.
-fn read_whole(directory: BorrowedFd<'_>, name: &str) -> nix::Result<Vec<u8>> {
-    let file =
-        openat(directory, name, OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())?;
-    let mut text = Vec::new();
-    let read = std::io::Read::read_to_end(&mut std::fs::File::from(file), &mut text);
-    read.map(|_| text).map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO)))
 }
 
 /// Makes a new file with this content, in the place of a leftover one.
@@ -440,9 +421,9 @@ mod tests {
             bundle: "/b \"x\"".into(),
             rootfs: "/b/rootfs".into(),
             created: "2026-11-23T21:23:30Z".into(),
-            cgroup: "mote-web".into(),
+            cgroup: c"mote-web".to_owned(),
+            every_cgroup: true,
             oci_version: "1.3.0".into(),
-            hooks: true,
             annotations: vec![("a\nb".into(), "c\\d".into())],
         };
         let Ok(read) = Record::from_file(record.to_file().as_bytes(), Path::new("x")) else { unreachable!() };

@@ -6,6 +6,8 @@
 
 use std::os::fd::BorrowedFd;
 
+use nix::errno::Errno;
+
 use crate::error::{During, Result};
 use crate::spec;
 use crate::sys::bpf;
@@ -86,8 +88,9 @@ const DEFAULTS: &[Rule] = &[
 
 /// The rules folded together: what is allowed unless an exception fits.
 #[derive(Debug, PartialEq, Eq)]
-struct Folded {
-    allow: bool,
+pub struct Folded {
+    /// What holds without an exception.
+    pub allow: bool,
     exceptions: Vec<(Device, u32)>,
 }
 
@@ -230,12 +233,56 @@ fn skip_to(program: &mut [bpf::Instruction], from: &[usize], target: usize) {
     }
 }
 
-/// Attaches the program for `rules` to a cgroup. It goes away with the cgroup. Linux 4.15, CONFIG_CGROUP_BPF.
-pub fn apply(rules: &[Rule], cgroup: BorrowedFd<'_>) -> Result<()> {
-    let program = compile(fold(rules.iter().chain(DEFAULTS)));
-    let program =
-        bpf::load_cgroup_device(&program).during("bpf(BPF_PROG_LOAD)", c"linux.resources.devices")?;
-    bpf::attach_cgroup_device(&program, cgroup).during("bpf(BPF_PROG_ATTACH)", c"linux.resources.devices")
+/// The rules, and what every container may use, folded together.
+pub fn folded(rules: &[Rule]) -> Folded {
+    fold(rules.iter().chain(DEFAULTS))
+}
+
+impl Folded {
+    /// The exceptions in the words of the v1 controller, which has no access for both types of device in one rule.
+    pub fn exceptions(&self) -> impl Iterator<Item = String> {
+        let kinds = |device: &Device| {
+            [(BLOCK, 'b'), (CHARACTER, 'c')].into_iter().filter({
+                let kind = device.kind;
+                move |(code, _)| kind.is_none_or(|kind| kind == *code)
+            })
+        };
+        let number = |number: Option<u32>| number.map_or("*".to_owned(), |number| number.to_string());
+        self.exceptions.iter().flat_map(move |(device, access)| {
+            let letters = [(READ, 'r'), (WRITE, 'w'), (MKNOD, 'm')].into_iter();
+            let letters: String =
+                letters.filter(|(bit, _)| access & bit != 0).map(|(_, letter)| letter).collect();
+            let (major, minor) = (number(device.major), number(device.minor));
+            kinds(device).map(move |(_, kind)| format!("{kind} {major}:{minor} {letters}"))
+        })
+    }
+}
+
+/// Attaches the program for `rules` to a cgroup, in the place of one that is there: a container has one program of its
+/// own, whatever those of outer cgroups say besides. It goes away with the cgroup. Linux 4.15, CONFIG_CGROUP_BPF.
+pub fn apply(rules: &[Rule], cgroup: BorrowedFd<'_>, replace: bool) -> Result<()> {
+    let field = c"linux.resources.devices";
+    let program = bpf::load_cgroup_device(&compile(folded(rules))).during("bpf(BPF_PROG_LOAD)", field)?;
+    let mut old = Vec::new();
+    if replace {
+        old = bpf::attached_cgroup_device(cgroup).during("bpf(BPF_PROG_QUERY)", field)?;
+    }
+    let (first, others) = match old.split_first() {
+        Some((first, others)) => (Some(first), others),
+        None => (None, old.as_slice()),
+    };
+    match (bpf::attach_cgroup_device(&program, cgroup, first), first) {
+        // Before Linux 5.6 one cannot stand in for another: for a moment both have their say.
+        (Err(Errno::EINVAL), Some(first)) => {
+            bpf::attach_cgroup_device(&program, cgroup, None).during("bpf(BPF_PROG_ATTACH)", field)?;
+            bpf::detach_cgroup_device(first, cgroup).during("bpf(BPF_PROG_DETACH)", field)?;
+        }
+        (result, _) => result.during("bpf(BPF_PROG_ATTACH)", field)?,
+    }
+    for old in others {
+        bpf::detach_cgroup_device(old, cgroup).during("bpf(BPF_PROG_DETACH)", field)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -334,6 +381,25 @@ mod tests {
         let every = Device { kind: None, major: None, minor: None };
         let parts = [READ, WRITE | MKNOD].map(|access| Rule { allow: true, device: every, access });
         assert_eq!(compile(fold(parts.iter())).len(), 2);
+    }
+
+    #[test]
+    fn the_program_for_docker_s_list_is_short() {
+        let c = |major, minor| allow(CHARACTER, Some(major), Some(minor), ALL);
+        // As Docker 20.10 writes it; tests/samples/docker20-bridge.json.
+        let docker =
+            [DENY_ALL, c(1, 5), c(1, 3), c(1, 9), c(1, 8), c(5, 0), c(5, 1), deny(CHARACTER, 10, 229, ALL)];
+        assert!(compile(folded(&docker)).len() <= 26);
+    }
+
+    #[test]
+    fn exceptions_read_as_the_v1_controller_takes_them() {
+        let rules = [
+            allow(CHARACTER, Some(1), None, READ | WRITE),
+            Rule { allow: true, device: EVERYTHING, access: MKNOD },
+        ];
+        let exceptions: Vec<_> = fold(rules.iter()).exceptions().collect();
+        assert_eq!(exceptions, ["c 1:* rw", "b *:* m", "c *:* m"]);
     }
 
     #[test]

@@ -1,21 +1,32 @@
-//! The container's cgroup: found, made, joined, emptied, removed. Limits come with a later version.
+//! The container's cgroup: found, made, limited, joined, emptied, removed.
+//!
+//! A container has one path, the same in every hierarchy. On cgroup v2 that is one directory; on a v1 or hybrid host it
+//! is one for each hierarchy, and each controller is asked where it is to be found.
 
+use std::cell::OnceCell;
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
-use nix::unistd::{Pid, UnlinkatFlags, unlinkat, write};
+use nix::unistd::{UnlinkatFlags, read, unlinkat, write};
 
-use crate::error::{During, Result};
+use crate::error::{During, Error, Result};
 use crate::sys::file;
-use crate::sys::process::{pidfd_open, pidfd_send_signal};
 
 pub mod devices;
+mod freezer;
+mod remove;
+mod settings;
+mod tree;
+mod v1;
+mod v2;
+
+pub use settings::{Or, Resources, Setting};
+pub use tree::processes;
 
 /// Where cgroups are mounted; cgroups(7).
 pub const MOUNT: &str = "/sys/fs/cgroup";
@@ -32,22 +43,52 @@ pub struct Cgroups {
     pub unified: bool,
     /// The mount point of cgroup v2, if there is one.
     v2: Option<OwnedFd>,
+    /// The controllers of cgroup v2, once somebody has asked.
+    controllers: OnceCell<String>,
+    /// The hierarchies, once somebody has asked.
+    hierarchies: OnceCell<Vec<Hierarchy>>,
 }
 
-/// One cgroup v1 hierarchy, or v2 on a hybrid host.
+/// One cgroup v1 hierarchy, or v2.
 #[derive(Debug)]
 pub struct Hierarchy {
     /// The name of its directory: its controllers with commas between them, or its own name.
     pub name: String,
-    /// The caller's own cgroup in it.
-    pub directory: PathBuf,
+    /// Its mount point.
+    pub mount: PathBuf,
+    /// The caller's own cgroup in it, from the mount point, with a leading slash.
+    pub own: String,
+    /// Whether it is cgroup v2.
+    pub v2: bool,
 }
 
-/// The container's cgroup v2 directory.
-#[derive(Debug)]
-pub struct Cgroup {
-    directory: OwnedFd,
+/// Which cgroup is a container's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place<'a> {
+    /// Relative to the mount points, without a leading slash; empty for a container without a cgroup of its own.
+    pub path: &'a CStr,
+    /// Whether it is made in every hierarchy, with every controller. A container that asks for no limit and for no path
+    /// does with less: cgroup v2 alone, for its processes and devices.
+    pub every: bool,
 }
+
+/// Where a controller is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Where {
+    /// On cgroup v2.
+    V2,
+    /// In the cgroup v1 hierarchy with this index.
+    V1(usize),
+}
+
+/// A container's cgroup, open.
+#[derive(Debug, Default)]
+pub struct Cgroup {
+    v2: Option<OwnedFd>,
+    v1: Vec<(usize, OwnedFd)>,
+}
+
+const DIRECTORY: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_CLOEXEC);
 
 impl Cgroups {
     /// Looks how this host mounts its cgroups.
@@ -55,137 +96,235 @@ impl Cgroups {
         let is_v2 = |path: &CStr| statfs(path).is_ok_and(|fs| fs.filesystem_type() == CGROUP2_SUPER_MAGIC);
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
         let open = |path: &CStr| file::open(path, flags).ok();
-        if is_v2(c"/sys/fs/cgroup") {
-            return Self { unified: true, v2: open(c"/sys/fs/cgroup") };
-        }
-        Self { unified: false, v2: is_v2(MOUNT_HYBRID).then(|| open(MOUNT_HYBRID)).flatten() }
+        let unified = is_v2(c"/sys/fs/cgroup");
+        let v2 = match unified {
+            true => open(c"/sys/fs/cgroup"),
+            false => is_v2(MOUNT_HYBRID).then(|| open(MOUNT_HYBRID)).flatten(),
+        };
+        Self { unified, v2, controllers: OnceCell::new(), hierarchies: OnceCell::new() }
     }
 
-    /// Whether there is a cgroup v2 to put containers in.
+    /// Whether there is a cgroup v2.
     pub fn has_v2(&self) -> bool {
         self.v2.is_some()
     }
 
-    /// The hierarchies of a v1 or hybrid host, each with the caller's own cgroup; cgroups(7), proc_pid_cgroup(5).
-    pub fn hierarchies(&self) -> std::result::Result<Vec<Hierarchy>, String> {
+    /// The hierarchies that are mounted here, oldest first, each with the caller's own cgroup; cgroups(7),
+    /// proc_pid_cgroup(5).
+    pub fn hierarchies(&self) -> std::result::Result<&[Hierarchy], String> {
+        if let Some(found) = self.hierarchies.get() {
+            return Ok(found);
+        }
         let file = "/proc/self/cgroup";
         let text = std::fs::read_to_string(file).map_err(|e| format!("{file}: {e}"))?;
         let one = |line: &str| {
             let mut fields = line.splitn(3, ':');
-            let (_, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
-            let name = match controllers {
-                "" => HYBRID,
-                named => named.strip_prefix("name=").unwrap_or(named),
-            };
-            let directory = PathBuf::from(format!("{MOUNT}/{name}{path}"));
-            directory.is_dir().then(|| Hierarchy { name: name.to_owned(), directory })
+            let (_, controllers, own) = (fields.next()?, fields.next()?, fields.next()?);
+            let named = controllers.strip_prefix("name=").unwrap_or(controllers);
+            let v2 = controllers.is_empty();
+            let name = if v2 { HYBRID } else { named };
+            let mount = PathBuf::from(match self.unified && v2 {
+                true => MOUNT.to_owned(),
+                false => format!("{MOUNT}/{name}"),
+            });
+            // In a container without a cgroup namespace the path is the host's, and what is mounted begins at its end.
+            let own = if mount.join(own.trim_start_matches('/')).is_dir() { own } else { "/" };
+            let there = own != "/" || mount.is_dir();
+            there.then(|| Hierarchy { name: name.to_owned(), mount, own: own.to_owned(), v2 })
         };
         let mut hierarchies: Vec<_> = text.lines().filter_map(one).collect();
         hierarchies.reverse(); // oldest first, as they were mounted
-        Ok(hierarchies)
+        Ok(self.hierarchies.get_or_init(|| hierarchies))
     }
 
-    /// Makes the cgroup at `path`, parents included, or takes one that is there. `None` without cgroup v2.
-    pub fn make(&self, path: &CStr) -> Result<Option<Cgroup>> {
-        let Some(v2) = &self.v2 else { return Ok(None) };
-        if let Err(errno) = mkdirat(v2.as_fd(), path) {
-            match errno {
-                Errno::EEXIST => {}
-                Errno::ENOENT => make_parents(v2.as_fd(), path).during("mkdir", path)?,
-                other => Err(other).during("mkdir", path)?,
+    /// The hierarchies, where what cannot be read is no v1 hierarchy.
+    fn known(&self) -> &[Hierarchy] {
+        self.hierarchies().unwrap_or(&[])
+    }
+
+    /// The v1 hierarchies with their index, in which a container at `place` is.
+    fn v1_of(&self, place: &Place<'_>) -> impl Iterator<Item = (usize, &Hierarchy)> {
+        let every = place.every && !self.unified;
+        let known = if every { self.known() } else { &[] };
+        known.iter().enumerate().filter(|(_, hierarchy)| !hierarchy.v2)
+    }
+
+    /// The names of the controllers of cgroup v2.
+    fn controllers(&self) -> &str {
+        self.controllers.get_or_init(|| {
+            self.v2.as_ref().and_then(|v2| get(v2.as_fd(), "cgroup.controllers").ok()).unwrap_or_default()
+        })
+    }
+
+    /// Where the controller is that is called `v1` on cgroup v1 and `v2` on v2.
+    pub fn find(&self, v1: &str, v2: &str) -> Option<Where> {
+        let in_v1 = || {
+            let holds = |h: &Hierarchy| !h.v2 && h.name.split(',').any(|name| name == v1);
+            self.known().iter().position(holds).map(Where::V1)
+        };
+        let in_v2 = || self.controllers().split_whitespace().any(|name| name == v2).then_some(Where::V2);
+        if self.unified { in_v2() } else { in_v1().or_else(in_v2) }
+    }
+
+    /// The directory of `place` where a controller is, for messages.
+    pub fn path(&self, at: Where, place: &Place<'_>) -> PathBuf {
+        let mount = match at {
+            Where::V2 if self.unified => PathBuf::from(MOUNT),
+            Where::V2 => PathBuf::from(MOUNT).join(HYBRID),
+            Where::V1(index) => self.known().get(index).map(|h| h.mount.clone()).unwrap_or_default(),
+        };
+        mount.join(String::from_utf8_lossy(place.path.to_bytes()).as_ref())
+    }
+
+    /// Makes the cgroup at `place`, parents included, or takes one that is there and empty. What fails is taken back.
+    pub fn make(&self, place: &Place<'_>) -> Result<Cgroup> {
+        let mut cgroup = Cgroup::default();
+        if place.path.is_empty() {
+            return Ok(cgroup);
+        }
+        let mut fresh = Vec::new();
+        let made = self.make_into(place, &mut cgroup, &mut fresh);
+        if made.is_err() {
+            for at in fresh {
+                let _ = std::fs::remove_dir(self.path(at, place)); // the failure before it is what is told
             }
         }
-        let directory =
-            openat(v2, path, OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()).during("open", path)?;
-        Ok(Some(Cgroup { directory }))
+        made.map(|()| cgroup)
     }
 
-    /// Kills what still lives in the cgroup at `path` and removes it. One that is gone is fine.
-    pub fn remove(&self, path: &CStr) -> Result<()> {
-        let Some(v2) = &self.v2 else { return Ok(()) };
-        // A process leaves its cgroup only once it is reaped or nearly so, which the kernel does in its own time.
-        let deadline = Instant::now() + Duration::from_secs(5);
-        let mut pause = Duration::from_micros(100);
-        loop {
-            match unlinkat(v2, path, UnlinkatFlags::RemoveDir) {
-                Ok(()) | Err(Errno::ENOENT) => return Ok(()),
-                Err(Errno::EBUSY) if Instant::now() < deadline => {}
-                Err(errno) => return Err(errno).during("rmdir", path),
+    fn make_into(&self, place: &Place<'_>, cgroup: &mut Cgroup, fresh: &mut Vec<Where>) -> Result<()> {
+        if let Some(v2) = &self.v2 {
+            let new = tree::make(v2.as_fd(), place.path).during("mkdir", &*self.path(Where::V2, place))?;
+            if new && place.every {
+                fresh.push(Where::V2);
             }
-            kill_all(self, v2.as_fd(), path);
-            std::thread::sleep(pause);
-            pause = (pause * 2).min(Duration::from_millis(20));
+            let directory = openat(v2, place.path, DIRECTORY, Mode::empty()).during("open", place.path)?;
+            if !new {
+                self.usable(Where::V2, place, directory.as_fd())?;
+            }
+            if place.every {
+                v2::enable(self, v2.as_fd(), place, directory.as_fd())?;
+            }
+            cgroup.v2 = Some(directory);
         }
-    }
-}
-
-impl Cgroups {
-    /// Sends `signal` to every process in the cgroup at `path`. One that is gone has none.
-    pub fn signal_all(&self, path: &CStr, signal: i32) -> Result<()> {
-        let Some(v2) = &self.v2 else { return Ok(()) };
-        for pid in processes(v2.as_fd(), path) {
-            // Opened, then looked at again: a number that was given to a stranger meanwhile is left alone.
-            let Ok(pidfd) = pidfd_open(pid) else { continue };
-            if processes(v2.as_fd(), path).contains(&pid) {
-                let _ = pidfd_send_signal(pidfd.as_fd(), signal); // ended since
+        for (index, hierarchy) in self.v1_of(place) {
+            let at = Where::V1(index);
+            let mount = file::open(&hierarchy.mount, DIRECTORY).during("open", &*hierarchy.mount)?;
+            let new = tree::make(mount.as_fd(), place.path).during("mkdir", &*self.path(at, place))?;
+            if new {
+                fresh.push(at);
             }
+            let directory = openat(&mount, place.path, DIRECTORY, Mode::empty())
+                .during("open", &*self.path(at, place))?;
+            if !new {
+                self.usable(at, place, directory.as_fd())?;
+            }
+            if hierarchy.name.split(',').any(|name| name == "cpuset") {
+                v1::inherit_cpuset(mount.as_fd(), place.path).during("write", &*self.path(at, place))?;
+            }
+            cgroup.v1.push((index, directory));
         }
         Ok(())
+    }
+
+    /// Whether a cgroup that was there can be a container's: nothing lives in it, and it is not frozen.
+    fn usable(&self, at: Where, place: &Place<'_>, directory: BorrowedFd<'_>) -> Result<()> {
+        let refuse = |file: &str, value: &str| {
+            let path = self.path(at, place).join(file);
+            let why =
+                format!("{}: reads {value}, expected an empty cgroup that is not frozen", path.display());
+            Err(Error::Usage(why.into()))
+        };
+        for file in ["cgroup.freeze", "freezer.state"] {
+            let state = get(directory, file).unwrap_or_default();
+            if matches!(state.trim(), "1" | "FROZEN" | "FREEZING") {
+                return refuse(file, state.trim());
+            }
+        }
+        match tree::processes(directory).first() {
+            Some(pid) => refuse("cgroup.procs", &pid.to_string()),
+            None => Ok(()),
+        }
+    }
+
+    /// Opens the cgroup at `place`, as far as it is there.
+    pub fn open(&self, place: &Place<'_>) -> Result<Cgroup> {
+        let mut cgroup = Cgroup::default();
+        if place.path.is_empty() {
+            return Ok(cgroup);
+        }
+        let present = |opened: nix::Result<OwnedFd>, at| match opened {
+            Err(Errno::ENOENT) => Ok(None),
+            result => result.map(Some).during("open", &*self.path(at, place)),
+        };
+        if let Some(v2) = &self.v2 {
+            cgroup.v2 = present(openat(v2, place.path, DIRECTORY, Mode::empty()), Where::V2)?;
+        }
+        for (index, _) in self.v1_of(place) {
+            let at = Where::V1(index);
+            let opened = present(file::open(&self.path(at, place), DIRECTORY), at)?;
+            cgroup.v1.extend(opened.map(|directory| (index, directory)));
+        }
+        Ok(cgroup)
     }
 }
 
 impl Cgroup {
-    /// The directory, to start a process in or to attach a program to.
-    pub fn directory(&self) -> BorrowedFd<'_> {
-        self.directory.as_fd()
+    /// The cgroup v2 directory, to start a process in or to attach a program to.
+    pub fn directory(&self) -> Option<BorrowedFd<'_>> {
+        self.v2.as_ref().map(AsFd::as_fd)
     }
 
-    /// The file that the child writes itself to where `CLONE_INTO_CGROUP` is not to be had.
-    pub fn procs(&self) -> Result<OwnedFd> {
-        openat(&self.directory, c"cgroup.procs", OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())
-            .during("open", c"cgroup.procs")
-    }
-}
-
-fn mkdirat(v2: BorrowedFd<'_>, path: &CStr) -> nix::Result<()> {
-    nix::sys::stat::mkdirat(v2, path, Mode::from_bits_truncate(0o755))
-}
-
-/// Makes each directory on the way. Another command may remove a parent meanwhile, so this is tried again.
-fn make_parents(v2: BorrowedFd<'_>, path: &CStr) -> nix::Result<()> {
-    let parts: Vec<&[u8]> = path.to_bytes().split(|&b| b == b'/').collect();
-    let mut tries = 0;
-    'again: loop {
-        for depth in 1..=parts.len() {
-            let prefix = parts.get(..depth).unwrap_or_default().join(&b'/');
-            match nix::sys::stat::mkdirat(v2, prefix.as_slice(), Mode::from_bits_truncate(0o755)) {
-                Ok(()) | Err(Errno::EEXIST) => {}
-                Err(Errno::ENOENT) if tries < 16 => {
-                    tries += 1;
-                    continue 'again;
-                }
-                Err(errno) => return Err(errno),
-            }
+    /// The directory where a controller is.
+    pub fn at(&self, at: Where) -> Option<BorrowedFd<'_>> {
+        match at {
+            Where::V2 => self.directory(),
+            Where::V1(index) => self.v1.iter().find(|(i, _)| *i == index).map(|(_, fd)| fd.as_fd()),
         }
-        return Ok(());
+    }
+
+    /// The files to which a process writes `0` to enter: of the v1 hierarchies, and with `v2` where clone could not do
+    /// it (`CLONE_INTO_CGROUP`).
+    pub fn procs(&self, v2: bool) -> Result<Vec<OwnedFd>> {
+        let v2 = self.v2.as_ref().filter(|_| v2);
+        let open = |directory: &OwnedFd| {
+            openat(directory, c"cgroup.procs", OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())
+                .during("open", c"cgroup.procs")
+        };
+        v2.into_iter().chain(self.v1.iter().map(|(_, directory)| directory)).map(open).collect()
+    }
+
+    /// A directory with all processes of the container, if it has one of its own: v2, or any v1 hierarchy.
+    fn any(&self) -> Option<BorrowedFd<'_>> {
+        self.directory().or_else(|| self.v1.first().map(|(_, directory)| directory.as_fd()))
+    }
+
+    /// All processes of the container, those in cgroups below its own included.
+    pub fn processes(&self) -> Vec<nix::unistd::Pid> {
+        self.any().map(tree::processes).unwrap_or_default()
     }
 }
 
-/// SIGKILL to everything in the cgroup at `path`: by `cgroup.kill` (Linux 5.14), or one by one.
-fn kill_all(cgroups: &Cgroups, v2: BorrowedFd<'_>, path: &CStr) {
-    let file = [path.to_bytes(), b"/cgroup.kill"].concat();
-    match openat(v2, file.as_slice(), OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty()) {
-        Ok(kill) => drop(write(kill, b"1")),
-        Err(_) => drop(cgroups.signal_all(path, libc::SIGKILL)),
-    } // whatever is left is seen by the next rmdir
+/// Reads a file of a cgroup.
+fn get(directory: BorrowedFd<'_>, name: &str) -> nix::Result<String> {
+    let file = openat(directory, name, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+    let mut text = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        match read(&file, &mut buffer)? {
+            0 => return Ok(String::from_utf8_lossy(&text).into_owned()),
+            len => text.extend_from_slice(buffer.get(..len).unwrap_or_default()),
+        }
+    }
 }
 
-/// The processes in the cgroup at `path`; none where it cannot be read.
-fn processes(v2: BorrowedFd<'_>, path: &CStr) -> Vec<Pid> {
-    let file = [path.to_bytes(), b"/cgroup.procs"].concat();
-    let Ok(procs) = openat(v2, file.as_slice(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()) else {
-        return Vec::new();
-    };
-    let text = std::io::read_to_string(std::fs::File::from(procs)).unwrap_or_default();
-    text.lines().filter_map(|line| line.parse().ok()).map(Pid::from_raw).collect()
+/// Writes a file of a cgroup: whole, in one call, as the kernel wants it.
+fn put(directory: BorrowedFd<'_>, name: &str, value: &str) -> nix::Result<()> {
+    let file = openat(directory, name, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+    write(&file, value.as_bytes()).map(drop)
+}
+
+/// Removes the directory `path` below `base`.
+fn rmdir(base: BorrowedFd<'_>, path: &CStr) -> nix::Result<()> {
+    unlinkat(base, path, UnlinkatFlags::RemoveDir)
 }

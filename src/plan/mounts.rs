@@ -8,7 +8,7 @@ use nix::mount::MsFlags;
 use nix::sched::CloneFlags;
 
 use super::{Checked, Effect, Refused, Spec, Strings, in_container, on_host, refused, unsupported, wrong};
-use crate::cgroup::{self, Cgroups};
+use crate::cgroup::{self, Cgroups, Place};
 use crate::spec;
 use crate::sys::mount::attr;
 use crate::tables::{MOUNT_ATTRIBUTES, MOUNT_OPTIONS};
@@ -69,7 +69,7 @@ pub fn plan<'a>(
     bundle: &Path,
     own: CloneFlags,
     cgroups: &Cgroups,
-    own_cgroup: &CStr,
+    own_cgroup: Place<'_>,
     strings: &mut Strings<'a>,
 ) -> Checked<Mounts<'a>> {
     let mut mounts = Mounts { mounts: Vec::with_capacity(spec.mounts.len()), sealed: Vec::new() };
@@ -212,7 +212,7 @@ fn flags(mount: &mut Mount<'_>, set: MsFlags, clear: MsFlags) {
 fn cgroup_view<'a>(
     mount: Mount<'a>,
     own: CloneFlags,
-    (cgroups, own_cgroup): (&Cgroups, &CStr),
+    (cgroups, own_cgroup): (&Cgroups, Place<'_>),
     strings: &mut Strings<'a>,
     mounts: &mut Mounts<'a>,
 ) -> Checked<()> {
@@ -234,8 +234,14 @@ fn cgroup_view<'a>(
         if own.contains(CloneFlags::CLONE_NEWCGROUP) {
             mounts.mounts.push(Mount { fstype: c"cgroup2", data: c"", ..mount });
         } else {
-            let source =
-                strings.concat(&[cgroup::MOUNT.as_bytes(), b"/", own_cgroup.to_bytes()]).map_err(full)?;
+            // Without a cgroup of its own it is in its caller's.
+            let callers = cgroups.hierarchies().map_err(|why| (format!("mounts[{index}]"), why))?;
+            let callers = callers.iter().find(|hierarchy| hierarchy.v2).map_or("", |found| &found.own);
+            let below = match own_cgroup.path.to_bytes() {
+                b"" => callers.trim_start_matches('/').as_bytes(),
+                path => path,
+            };
+            let source = strings.concat(&[cgroup::MOUNT.as_bytes(), b"/", below]).map_err(full)?;
             mounts.mounts.push(like(Kind::Bind { recursive: false }, source, target, attributes));
         }
         return Ok(());
@@ -248,12 +254,12 @@ fn cgroup_view<'a>(
         ..mount
     });
     for hierarchy in cgroups.hierarchies().map_err(|why| (format!("mounts[{index}]"), why))? {
-        let source = match hierarchy.name.as_str() {
-            // mote has made the container a cgroup of its own there; of the others it sees the caller's.
-            cgroup::HYBRID => strings.concat(&[b"/sys/fs/cgroup/unified/", own_cgroup.to_bytes()]),
-            _ => strings.concat(&[hierarchy.directory.as_os_str().as_bytes()]),
-        }
-        .map_err(full)?;
+        // Where it has no cgroup of its own it is in its caller's.
+        let below = match own_cgroup.path.to_bytes() {
+            path if !path.is_empty() && (own_cgroup.every || hierarchy.v2) => path,
+            _ => hierarchy.own.trim_start_matches('/').as_bytes(),
+        };
+        let source = strings.concat(&[hierarchy.mount.as_os_str().as_bytes(), b"/", below]).map_err(full)?;
         let at = strings.concat(&[target.to_bytes(), b"/", hierarchy.name.as_bytes()]).map_err(full)?;
         mounts.mounts.push(like(Kind::Bind { recursive: false }, source, at, attributes));
         for alias in hierarchy.name.split(',').filter(|alias| *alias != hierarchy.name) {

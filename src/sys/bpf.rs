@@ -133,7 +133,7 @@ struct Load {
     name: [u8; 16],
 }
 
-/// The start of `union bpf_attr` for `BPF_PROG_ATTACH`.
+/// The start of `union bpf_attr` for `BPF_PROG_ATTACH` and `BPF_PROG_DETACH`, up to the field of Linux 5.6.
 #[repr(C)]
 #[derive(Default)]
 struct Attach {
@@ -141,7 +141,23 @@ struct Attach {
     program: u32,
     kind: u32,
     flags: u32,
+    replaced: u32,
 }
+
+/// The start of `union bpf_attr` for `BPF_PROG_QUERY`, Linux 4.15.
+#[repr(C)]
+#[derive(Default)]
+struct Query {
+    target: u32,
+    kind: u32,
+    query_flags: u32,
+    attach_flags: u32,
+    programs: u64,
+    count: u32,
+    _padding: u32,
+}
+
+const BPF_CGROUP_DEVICE: u32 = 6;
 
 /// `BPF_PROG_LOAD` of a `BPF_PROG_TYPE_CGROUP_DEVICE`. Linux 4.15.
 /// Errors: `EINVAL` when the verifier refuses it or the kernel lacks the type, `EPERM`.
@@ -163,20 +179,68 @@ pub fn load_cgroup_device(program: &[Instruction]) -> Result<OwnedFd, Errno> {
     RawFd::try_from(fd).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }).map_err(|_| Errno::EBADF)
 }
 
-/// `BPF_PROG_ATTACH` to a cgroup v2 directory, in the place of one of ours that was there. Linux 4.15.
-pub fn attach_cgroup_device(program: &OwnedFd, cgroup: BorrowedFd<'_>) -> Result<(), Errno> {
+/// `BPF_PROG_ATTACH` to a cgroup v2 directory, beside the programs of outer cgroups, which keep their say, and in the
+/// place of `replaced`. Linux 4.15; with `replaced` 5.6.
+/// Errors: `EINVAL` before that, `EPERM`.
+pub fn attach_cgroup_device(
+    program: &OwnedFd,
+    cgroup: BorrowedFd<'_>,
+    replaced: Option<&OwnedFd>,
+) -> Result<(), Errno> {
     const BPF_PROG_ATTACH: u32 = 8;
-    const BPF_CGROUP_DEVICE: u32 = 6;
     const BPF_F_ALLOW_MULTI: u32 = 2;
+    const BPF_F_REPLACE: u32 = 4;
     let attr = Attach {
         target: cgroup.as_raw_fd().cast_unsigned(),
         program: program.as_raw_fd().cast_unsigned(),
         kind: BPF_CGROUP_DEVICE,
-        // Programs of outer cgroups keep their say.
-        flags: BPF_F_ALLOW_MULTI,
+        flags: BPF_F_ALLOW_MULTI | if replaced.is_some() { BPF_F_REPLACE } else { 0 },
+        replaced: replaced.map_or(0, |program| program.as_raw_fd().cast_unsigned()),
     };
-    // SAFETY: `attr` is the start of a bpf_attr of the size given; both descriptors are open while borrowed.
+    // Kernels before 5.6 refuse a longer attr only when what they do not know is not zero.
+    // SAFETY: `attr` is the start of a bpf_attr of the size given; the descriptors are open while borrowed.
     checked(unsafe { syscall!(Sysno::bpf, BPF_PROG_ATTACH, &raw const attr, size_of::<Attach>()) }).map(drop)
+}
+
+/// `BPF_PROG_DETACH` of one program of a cgroup v2 directory. Linux 4.15.
+pub fn detach_cgroup_device(program: &OwnedFd, cgroup: BorrowedFd<'_>) -> Result<(), Errno> {
+    const BPF_PROG_DETACH: u32 = 9;
+    let attr = Attach {
+        target: cgroup.as_raw_fd().cast_unsigned(),
+        program: program.as_raw_fd().cast_unsigned(),
+        kind: BPF_CGROUP_DEVICE,
+        ..Attach::default()
+    };
+    // SAFETY: as in attach_cgroup_device.
+    checked(unsafe { syscall!(Sysno::bpf, BPF_PROG_DETACH, &raw const attr, size_of::<Attach>()) }).map(drop)
+}
+
+/// `BPF_PROG_QUERY` and `BPF_PROG_GET_FD_BY_ID`: the programs of a cgroup v2 directory itself, 64 at most. Linux 4.15.
+pub fn attached_cgroup_device(cgroup: BorrowedFd<'_>) -> Result<Vec<OwnedFd>, Errno> {
+    const BPF_PROG_GET_FD_BY_ID: u32 = 13;
+    const BPF_PROG_QUERY: u32 = 16;
+    let mut ids = [0_u32; 64];
+    let mut attr = Query {
+        target: cgroup.as_raw_fd().cast_unsigned(),
+        kind: BPF_CGROUP_DEVICE,
+        programs: ids.as_mut_ptr().addr() as u64,
+        count: 64,
+        ..Query::default()
+    };
+    // SAFETY: `attr` is the start of a bpf_attr of the size given and points at room for as many numbers as it says;
+    // the kernel writes the count back into it.
+    checked(unsafe { syscall!(Sysno::bpf, BPF_PROG_QUERY, &raw mut attr, size_of::<Query>()) })?;
+    let count = usize::try_from(attr.count).unwrap_or(0);
+    let open = |id: &u32| {
+        let attr = [*id, 0, 0];
+        // SAFETY: `attr` is the start of a bpf_attr: an id and two zeros. On success the result is a new descriptor.
+        let fd = checked(unsafe {
+            syscall!(Sysno::bpf, BPF_PROG_GET_FD_BY_ID, attr.as_ptr(), size_of_val(&attr))
+        })?;
+        // SAFETY: as above.
+        RawFd::try_from(fd).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }).map_err(|_| Errno::EBADF)
+    };
+    ids.iter().take(count).map(open).collect()
 }
 
 /// Runs a program on a context of three words, for tests.

@@ -67,3 +67,9 @@ pub fn flock(file: BorrowedFd<'_>, lock: bool) -> Result<(), Errno> {
     // SAFETY: integers only.
     checked(unsafe { syscall!(Sysno::flock, file.as_raw_fd(), operation) }).map(drop)
 }
+
+/// `fgetxattr(2)`: whether the file has the extended attribute `name`, of whatever value.
+pub fn has_xattr(file: BorrowedFd<'_>, name: &CStr) -> bool {
+    // SAFETY: `name` ends in NUL; with a size of 0 the kernel writes nothing to the null buffer.
+    checked(unsafe { syscall!(Sysno::fgetxattr, file.as_raw_fd(), name.as_ptr(), 0, 0) }).is_ok()
+}

@@ -16,7 +16,6 @@ pub mod mount;
 pub mod net;
 pub mod process;
 pub mod scheduling;
-pub mod seccomp;
 pub mod socket;
 pub mod terminal;
 pub mod wait;

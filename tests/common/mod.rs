@@ -439,6 +439,14 @@ impl Test {
         assert!(left.is_empty(), "left behind: {left:#?}");
     }
 
+    /// As [`Test::assert_nothing_left`], but for what has `part` in its line.
+    #[track_caller]
+    pub fn assert_nothing_left_but(&self, part: &str) {
+        let left =
+            self.settled(&|| self.leftovers().into_iter().filter(|line| !line.ends_with(part)).collect());
+        assert!(left.is_empty(), "left behind: {left:#?}");
+    }
+
     fn settled(&self, look: &dyn Fn() -> Vec<String>) -> Vec<String> {
         let end = Instant::now() + SETTLE;
         loop {

@@ -1,0 +1,306 @@
+//! `linux.resources`: what the kernel has of it, and what a container feels. On the controllers of cgroup v1 here, where
+//! the host has them there; tests/qemu/device/test/limits does the same on cgroup v2.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod common;
+
+use common::{Test, spec};
+use serde_json::{Value, json};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// A config of a container at a path of its own, with these resources besides the devices.
+fn limited(t: &Test, args: &[&str], resources: Value) -> (Value, String) {
+    let mut config = spec(args);
+    let path = format!("{}-test/deep", t.dir.file_name().unwrap().to_str().unwrap());
+    config["linux"]["cgroupsPath"] = json!(format!("/{path}"));
+    let target = config["linux"]["resources"].as_object_mut().unwrap();
+    target.extend(resources.as_object().unwrap().clone());
+    (config, path)
+}
+
+/// Where a controller of cgroup v1 is; a test without it is not for this host.
+fn hierarchy(controller: &str) -> Option<PathBuf> {
+    let path = Path::new("/sys/fs/cgroup").join(controller);
+    let there = path.join("cgroup.clone_children").exists();
+    if !there {
+        common::skipped(&format!("this host has no cgroup v1 hierarchy for {controller}"));
+    }
+    there.then_some(path)
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.as_ref().display())).trim().to_owned()
+}
+
+/// Takes away the parent that the path of a test had: runtimes leave it.
+fn remove_parents(path: &str) {
+    let parent = path.split('/').next().unwrap();
+    for entry in fs::read_dir("/sys/fs/cgroup").unwrap().flatten() {
+        let _ = fs::remove_dir(entry.path().join(parent));
+    }
+    let _ = fs::remove_dir(Path::new("/sys/fs/cgroup").join(parent));
+}
+
+#[test]
+fn the_kernel_has_every_limit_of_the_config() {
+    let Some(_) = hierarchy("memory") else { return };
+    let t = Test::new();
+    let resources = json!({
+        "memory": {"limit": 64 << 20, "swap": 96 << 20, "reservation": 32 << 20, "swappiness": 7},
+        "cpu": {"shares": 512, "quota": 20_000, "period": 50_000, "cpus": "0", "mems": "0"},
+        "pids": {"limit": 33},
+    });
+    let (config, path) = limited(&t, &["sleep", "1000"], resources);
+    let id = t.detached(&config);
+    for (file, value) in [
+        ("memory/memory.limit_in_bytes", "67108864"),
+        ("memory/memory.memsw.limit_in_bytes", "100663296"),
+        ("memory/memory.soft_limit_in_bytes", "33554432"),
+        ("memory/memory.swappiness", "7"),
+        ("cpu/cpu.shares", "512"),
+        ("cpu/cpu.cfs_quota_us", "20000"),
+        ("cpu/cpu.cfs_period_us", "50000"),
+        ("cpuset/cpuset.cpus", "0"),
+        ("cpuset/cpuset.mems", "0"),
+        ("pids/pids.max", "33"),
+    ] {
+        let (controller, name) = file.split_once('/').unwrap();
+        assert_eq!(read(format!("/sys/fs/cgroup/{controller}/{path}/{name}")), value, "{file}");
+    }
+    let pid = t.pid(&id);
+    // In every hierarchy, though some of them are not limited.
+    let cgroups = read(format!("/proc/{pid}/cgroup"));
+    for line in cgroups.lines().filter(|line| !line.starts_with("0:")) {
+        assert!(line.ends_with(&format!(":/{path}")), "{cgroups}");
+    }
+    t.mote(["delete", "--force", &id]).run().ok();
+    common::reap(pid);
+    remove_parents(&path);
+}
+
+#[test]
+fn a_memory_hog_is_killed() {
+    let Some(_) = hierarchy("memory") else { return };
+    let t = Test::new();
+    let resources = json!({"memory": {"limit": 32 << 20, "swap": 32 << 20}});
+    // dd takes its block into memory whole.
+    let hog = ["sh", "-c", "dd if=/dev/zero of=/dev/null bs=100M count=1 2>/dev/null; echo ended with $?"];
+    let (config, path) = limited(&t, &hog, resources);
+    let out = t.run(&config);
+    assert_eq!(out.ok(), "ended with 137\n", "{out}");
+    remove_parents(&path);
+}
+
+#[test]
+fn a_fork_bomb_stops_at_its_limit() {
+    let Some(_) = hierarchy("pids") else { return };
+    let t = Test::new();
+    let (config, path) = limited(
+        &t,
+        &["sh", "-c", "n=0; while [ $n -lt 100 ]; do sleep 1000 & n=$((n+1)); done; echo never"],
+        json!({"pids": {"limit": 20}}),
+    );
+    let bundle = t.bundle("b", &config);
+    let id = t.id();
+    let out = t.mote(["run", "-b"]).arg(&bundle).arg(&id).run();
+    assert!(!out.stdout.contains("never") && out.stderr.contains("fork"), "{out}");
+    remove_parents(&path);
+}
+
+#[test]
+fn a_denied_device_cannot_be_opened_and_an_allowed_one_can() {
+    let t = Test::new();
+    // 1:11 is /dev/kmsg, which is in no list of defaults.
+    let script = "mknod /dev/k c 1 11 && ( : </dev/k ) 2>/dev/null && echo opened || echo refused";
+    for (rules, expected) in [
+        (json!([{"allow": false, "access": "rwm"}]), "refused\n"),
+        (
+            json!([{"allow": false, "access": "rwm"}, {"allow": true, "type": "c", "major": 1, "minor": 11, "access": "r"}]),
+            "opened\n",
+        ),
+    ] {
+        for with_path in [false, true] {
+            let (mut config, path) = limited(&t, &["sh", "-c", script], json!({"devices": rules}));
+            for set in ["bounding", "effective", "permitted"] {
+                let set = config["process"]["capabilities"][set].as_array_mut().unwrap();
+                set.extend([json!("CAP_MKNOD"), json!("CAP_SYSLOG")]);
+            }
+            if !with_path {
+                config["linux"].as_object_mut().unwrap().remove("cgroupsPath");
+            }
+            let dev =
+                config["mounts"].as_array_mut().unwrap().iter_mut().find(|m| m["destination"] == "/dev");
+            dev.unwrap()["options"] = json!(["nosuid", "strictatime", "mode=755"]);
+            let out = t.run(&config);
+            assert_eq!(out.stdout, expected, "{rules}: {out}");
+            remove_parents(&path);
+        }
+    }
+}
+
+#[test]
+fn half_a_processor_does_half_the_work() {
+    let Some(_) = hierarchy("cpu") else { return };
+    let t = Test::new();
+    // What it got is what the kernel counted, so that others who are busy here do not matter much.
+    let script = "end=$(($(date +%s)+30)); while [ $(date +%s) -lt $end ]; do n=0; while [ $n -lt 20000 ]; do n=$((n+1)); done; done";
+    let (config, path) =
+        limited(&t, &["sh", "-c", script], json!({"cpu": {"quota": 50_000, "period": 100_000}}));
+    let id = t.detached(&config);
+    std::thread::sleep(Duration::from_millis(500));
+    let used = || read(format!("/sys/fs/cgroup/cpuacct/{path}/cpuacct.usage")).parse::<f64>().unwrap();
+    let (before, began) = (used(), Instant::now());
+    std::thread::sleep(Duration::from_secs(3));
+    let share = (used() - before) / began.elapsed().as_nanos() as f64;
+    assert!((0.35..0.575).contains(&share), "a quota of one half gave {share}");
+    let pid = t.pid(&id);
+    t.mote(["delete", "--force", &id]).run().ok();
+    common::reap(pid);
+    remove_parents(&path);
+}
+
+#[test]
+fn the_container_sees_its_own_cgroups_and_cannot_climb() {
+    mote_only!("runc 1.1 shows the whole hierarchy of cgroup v2");
+    let Some(_) = hierarchy("pids") else { return };
+    let t = Test::new();
+    for namespace in [false, true] {
+        let script = "cat /proc/self/cgroup; cat /sys/fs/cgroup/pids/pids.max; ls -d /sys/fs/cgroup/*/*-test; \
+                      echo 1 2>/dev/null >/sys/fs/cgroup/pids/cgroup.procs || echo read-only";
+        let (mut config, path) = limited(&t, &["sh", "-c", script], json!({"pids": {"limit": 44}}));
+        common::without_namespace(&mut config, "cgroup");
+        if namespace {
+            let all = config["linux"]["namespaces"].as_array_mut().unwrap();
+            all.push(json!({"type": "cgroup"}));
+        }
+        let out = t.run(&config);
+        let own = if namespace { ":/\n".to_owned() } else { format!(":/{path}\n") };
+        assert!(out.ok().contains(&own) && out.stdout.ends_with("44\nread-only\n"), "{out}");
+        remove_parents(&path);
+    }
+}
+
+#[test]
+fn what_the_kernel_or_the_config_cannot_do_is_one_line_and_leaves_nothing() {
+    mote_only!("runc says it in other words");
+    let Some(_) = hierarchy("memory") else { return };
+    let t = Test::new();
+    for (resources, says) in [
+        (json!({"memory": {"limit": -2}}), ["linux.resources.memory.limit", "-1 for no limit"]),
+        (
+            json!({"memory": {"limit": 2 << 20, "swap": 1 << 20}}),
+            ["linux.resources.memory.swap", "includes memory.limit"],
+        ),
+        (json!({"memory": {"swappiness": 500}}), ["linux.resources.memory.swappiness", "0 to 200"]),
+        (json!({"pids": {"limit": -7}}), ["linux.resources.pids.limit", "-1 for no limit"]),
+        (json!({"cpu": {"cpus": "0;rm"}}), ["linux.resources.cpu.cpus", "a list such as"]),
+        (json!({"cpu": {"cpus": "4095"}}), ["linux.resources.cpu.cpus: write \"4095\"", "/cpuset.cpus: "]),
+        (
+            json!({"cpu": {"quota": 1}}),
+            ["linux.resources.cpu.quota: write \"1\"", "/cpu.cfs_quota_us: invalid"],
+        ),
+        (json!({"cpu": {"idle": 2}}), ["linux.resources.cpu.idle", "0 or 1"]),
+        (json!({"blockIO": {"weight": 5}}), ["linux.resources.blockIO.weight", "10 to 1000"]),
+        (
+            json!({"blockIO": {"throttleReadBpsDevice": [{"major": 4095, "minor": 1, "rate": 5}]}}),
+            ["blockIO.throttleReadBpsDevice[0]: write \"4095:1 5\"", "read_bps_device: "],
+        ),
+        (
+            json!({"hugepageLimits": [{"pageSize": "../2MB", "limit": 1}]}),
+            ["linux.resources.hugepageLimits[0].pageSize", "2MB or 1GB"],
+        ),
+        (
+            json!({"network": {"classID": 7}}),
+            ["linux.resources.network.classID", "no cgroup controller net_cls"],
+        ),
+        (
+            json!({"rdma": {"mlx5 0": {"hcaHandles": 3}}}),
+            ["linux.resources.rdma[\"mlx5 0\"]", "without spaces"],
+        ),
+        (json!({"unified": {"../x.y": "1"}}), ["linux.resources.unified[\"../x.y\"]", "the name of a file"]),
+        (json!({"unified": {"cgroup.procs": "1"}}), ["unified[\"cgroup.procs\"]", "the runtime's own"]),
+        (
+            json!({"unified": {"nope.max": "1"}}),
+            ["unified[\"nope.max\"]: write \"1\" to ", "nope.max: this kernel, or the cgroup above"],
+        ),
+    ] {
+        let (config, path) = limited(&t, &["true"], resources);
+        let out = t.run(&config);
+        assert_eq!(out.stderr.lines().count(), 1, "{out}");
+        out.fails_saying(&says);
+        t.assert_nothing_left_but(&format!("{}-test", t.dir.file_name().unwrap().to_str().unwrap()));
+        remove_parents(&path);
+        t.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_path_that_climbs_is_refused() {
+    let t = Test::new();
+    for path in ["/../up", "a/../../b", "/."] {
+        let mut config = spec(&["true"]);
+        config["linux"]["cgroupsPath"] = json!(path);
+        if common::is_mote() {
+            t.run(&config).fails_saying(&["linux.cgroupsPath"]);
+        }
+    }
+    t.assert_nothing_left();
+}
+
+#[test]
+fn a_cgroup_where_others_live_is_refused_and_left_alone() {
+    let Some(pids) = hierarchy("pids") else { return };
+    mote_only!("runc 1.1 only warns");
+    let t = Test::new();
+    let (config, path) = limited(&t, &["true"], json!({}));
+    let directory = pids.join(&path);
+    fs::create_dir_all(&directory).unwrap();
+    let mut other = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+    fs::write(directory.join("cgroup.procs"), other.id().to_string()).unwrap();
+    t.run(&config).fails_saying(&["cgroup.procs: reads ", "expected an empty cgroup"]);
+    assert!(other.try_wait().unwrap().is_none(), "the stranger was killed");
+    other.kill().unwrap();
+    other.wait().unwrap();
+    let _ = fs::remove_dir(&directory);
+    remove_parents(&path);
+    t.assert_nothing_left();
+}
+
+#[test]
+fn cgroups_that_a_container_has_made_go_with_it() {
+    let Some(pids) = hierarchy("pids") else { return };
+    let t = Test::new();
+    let (config, path) = limited(&t, &["sleep", "1000"], json!({}));
+    let id = t.detached(&config);
+    let pid = t.pid(&id);
+    let mut deep = pids.join(&path);
+    for name in ["a", "b", "c"] {
+        deep = deep.join(name);
+        fs::create_dir(&deep).unwrap();
+    }
+    fs::create_dir(pids.join(&path).join("other")).unwrap();
+    fs::write(deep.join("cgroup.procs"), pid.to_string()).unwrap();
+    t.mote(["delete", "--force", &id]).run().ok();
+    common::reap(pid);
+    assert!(!pids.join(&path).exists());
+    remove_parents(&path);
+}
+
+#[test]
+fn a_fork_bomb_is_removed_whole() {
+    let t = Test::new();
+    let (config, path) = limited(
+        &t,
+        &["sh", "-c", "f() { f & f & }; f; f; while :; do sleep 1; done"],
+        json!({"pids": {"limit": 300}}),
+    );
+    let id = t.detached(&config);
+    let pid = t.pid(&id);
+    std::thread::sleep(Duration::from_millis(300));
+    t.mote(["delete", "--force", &id]).run().ok();
+    common::reap(pid);
+    t.assert_gone(&id);
+    remove_parents(&path);
+}

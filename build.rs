@@ -26,8 +26,59 @@ fn main() {
         variable("CARGO_PKG_VERSION"),
         commit(),
     );
-    let out = Path::new(&variable("OUT_DIR")).join("board.rs");
-    fs::write(&out, constants).unwrap_or_else(|e| fail(&format!("{}: {e}", out.display())));
+    write("board.rs", &constants);
+    let names = "src/seccomp/names.tsv";
+    let text = fs::read_to_string(names).unwrap_or_else(|e| fail(&format!("{names}: {e}")));
+    write(
+        "syscalls.rs",
+        &syscalls(&text).unwrap_or_else(|line| fail(&format!("{names}: wrong line {line:?}"))),
+    );
+}
+
+/// Writes a file for `include!`.
+fn write(name: &str, text: &str) {
+    let out = Path::new(&variable("OUT_DIR")).join(name);
+    fs::write(&out, text).unwrap_or_else(|e| fail(&format!("{}: {e}", out.display())));
+}
+
+/// The table of system calls as constants: all names in one text and where each ends, and a column of numbers for each
+/// architecture. Two bytes hold a number: arm's private calls (0x0f0000 and up) have bit 15 set, a call that the
+/// architecture lacks is 0xffff. The error is the line at fault.
+fn syscalls(text: &str) -> Result<String, String> {
+    let mut lines = text.lines().filter(|line| !line.starts_with('#'));
+    let header = lines.next().ok_or("")?;
+    let mut columns: Vec<(&str, Vec<u16>)> =
+        header.split('\t').skip(1).map(|name| (name, Vec::new())).collect();
+    let (mut names, mut ends, mut last) = (String::new(), Vec::new(), "");
+    for line in lines {
+        let mut cells = line.split('\t');
+        let name = cells.next().filter(|name| *name > last).ok_or(line)?;
+        last = name;
+        names += name;
+        ends.push(names.len());
+        for (_, numbers) in &mut columns {
+            let number = match cells.next().ok_or(line)? {
+                "-" => Some(0xffff),
+                cell => cell.parse::<u32>().ok().and_then(|number| match number {
+                    0..0x8000 => u16::try_from(number).ok(),
+                    0x0f_0000..0x0f_7fff => u16::try_from(0x8000 + number - 0x0f_0000).ok(),
+                    _ => None,
+                }),
+            };
+            numbers.push(number.ok_or(line)?);
+        }
+    }
+    let mut out = format!(
+        "/// All names, sorted, one after the other.\npub static NAMES: &str = {names:?};\n\
+         /// Where each name ends.\npub static ENDS: [u16; {}] = {ends:?};\n",
+        ends.len()
+    );
+    for (name, numbers) in columns {
+        let upper = name.to_uppercase();
+        out +=
+            &format!("/// Numbers on {name}.\npub static {upper}: [u16; {}] = {numbers:?};\n", numbers.len());
+    }
+    Ok(out)
 }
 
 /// `generic` is short for `generic/generic`; any other board is named `<family>/<machine>`.

@@ -16,13 +16,15 @@ use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{close, dup2_stderr, dup2_stdin, dup2_stdout, read, setsid, write};
 
+use crate::hooks::{self, Broken};
 use crate::netns;
-use crate::plan::{Plan, Process, ids};
+use crate::plan::{Plan, Process, When, ids};
 use crate::process;
 use crate::procfs::Procfs;
 use crate::rootfs::{self, walk};
 use crate::scheduling;
 use crate::stage::{Ask, At, Failure, Stage};
+use crate::sys::clone::CLONE_NEWTIME;
 use crate::sys::process::{close_range, exit_now, join_new_session_keyring, set_cloexec, setdomainname};
 use crate::sys::{alloc, clone, credentials, exec, file, socket, terminal};
 
@@ -78,8 +80,11 @@ fn steps(plan: &Plan<'_>, gear: &Gear<'_>) -> Result<Infallible, Failure> {
     // While the mounts are the host's: in a mount namespace that is joined /proc may be anything.
     let proc = host_proc(plan)?;
     let process = &plan.process;
-    if let (Some(proc), Some(score)) = (&proc, process.oom_score_adj) {
-        oom_score(proc, score).at(Stage::OomScore, 0)?;
+    if let (Some(proc), Some(score), false) = (&proc, process.oom_score_adj, plan.asks.maps) {
+        proc.write_number(c"self/oom_score_adj", score).at(Stage::OomScore, 0)?;
+    }
+    if let (Some(proc), true) = (&proc, plan.new_namespaces.contains(CLONE_NEWTIME)) {
+        make_time_namespace(proc, plan.time_offsets)?;
     }
     if plan.asks.maps {
         prctl::set_dumpable(false).at(Stage::Session, 0)?;
@@ -94,8 +99,11 @@ fn steps(plan: &Plan<'_>, gear: &Gear<'_>) -> Result<Infallible, Failure> {
     for procs in gear.cgroup_procs {
         write(procs, b"0").at(Stage::Cgroup, 0)?;
     }
-    // While the privileges are those of the host; a user namespace that is joined has others.
     scheduling::apply(&plan.scheduling)?;
+    if !plan.asks.maps {
+        // While the privileges are those of the host; a user namespace that is joined has others.
+        scheduling::apply_to(&plan.scheduling, 0)?;
+    }
     for (i, (join, namespace)) in plan.join.iter().zip(gear.join).enumerate() {
         // The pid namespace was joined by the parent: it counts for children only.
         if join.kind != CloneFlags::CLONE_NEWPID {
@@ -113,11 +121,10 @@ fn steps(plan: &Plan<'_>, gear: &Gear<'_>) -> Result<Infallible, Failure> {
     if plan.asks.runtime {
         ask(gear, Ask::Runtime)?;
     }
-    if let Some(proc) = proc {
+    if let Some(proc) = &proc {
         for (i, (path, value)) in plan.sysctls.iter().enumerate() {
             proc.write(path, value.to_bytes()).at(Stage::Sysctl, i)?;
         }
-        process.labels.on_exec(&proc)?;
     }
     if plan.user_namespace {
         become_root(plan).at(Stage::Ids, 0)?;
@@ -125,6 +132,10 @@ fn steps(plan: &Plan<'_>, gear: &Gear<'_>) -> Result<Infallible, Failure> {
 
     umask(Mode::empty());
     let terminal = mounts(plan, gear)?;
+    // After the hooks, whose programs the label is not for.
+    if let Some(proc) = proc {
+        process.labels.on_exec(&proc)?;
+    }
     if let Some(name) = plan.hostname {
         nix::unistd::sethostname(std::ffi::OsStr::from_bytes(name.to_bytes())).at(Stage::Hostname, 0)?;
     }
@@ -142,11 +153,20 @@ fn steps(plan: &Plan<'_>, gear: &Gear<'_>) -> Result<Infallible, Failure> {
     let program = process::find(process.program, process.path, &mut buffer)?;
     match gear.start {
         None => {
+            hook(plan, When::StartContainer)?;
             write(gear.report, &Failure::READY).at(Stage::Exec, 0)?;
             execute(process, program)
         }
-        Some(start) => wait_and_execute(process, program, gear.report, start),
+        Some(start) => wait_and_execute(plan, program, gear.report, start),
     }
+}
+
+/// Runs the hooks of a kind that belongs to this process: in its namespaces, as the user that it is.
+fn hook(plan: &Plan<'_>, when: When) -> Result<(), Failure> {
+    if !plan.hooks.any(&[when]) {
+        return Ok(());
+    }
+    hooks::run(&plan.hooks, when, nix::unistd::getpid().as_raw(), None).map_err(Broken::to_failure)
 }
 
 /// Waits until the parent has done its part. It kills this process if it cannot.
@@ -166,16 +186,25 @@ fn ask(gear: &Gear<'_>, what: Ask) -> Result<(), Failure> {
 /// Opens the host's /proc where something is to be written to it.
 fn host_proc(plan: &Plan<'_>) -> Result<Option<Procfs>, Failure> {
     let process = &plan.process;
-    if process.oom_score_adj.is_none() && plan.sysctls.is_empty() && !process.labels.any() {
+    // A parent that writes the maps writes the score as well.
+    let score = process.oom_score_adj.is_some() && !plan.asks.maps;
+    let clocks = plan.new_namespaces.contains(CLONE_NEWTIME);
+    if !score && !clocks && plan.sysctls.is_empty() && !process.labels.any() {
         return Ok(None);
     }
     Procfs::open().at(Stage::Proc, 0).map(Some)
 }
 
-fn oom_score(proc: &Procfs, score: i32) -> nix::Result<()> {
-    let mut digits = heapless::String::<8>::new();
-    std::fmt::Write::write_fmt(&mut digits, format_args!("{score}")).map_err(|_| Errno::ERANGE)?;
-    proc.write(c"self/oom_score_adj", digits.as_bytes())
+/// Makes a time namespace, sets its clocks, which the kernel allows as long as nobody is in it, and enters it;
+/// time_namespaces(7).
+fn make_time_namespace(proc: &Procfs, offsets: &CStr) -> Result<(), Failure> {
+    unshare(CLONE_NEWTIME).at(Stage::TimeNamespace, 0)?;
+    if !offsets.is_empty() {
+        proc.write(c"self/timens_offsets", offsets.to_bytes()).at(Stage::TimeOffsets, 0)?;
+    }
+    // unshare is for children alone.
+    let made = proc.namespace(c"self/ns/time_for_children").at(Stage::TimeNamespace, 0)?;
+    clone::setns(made.as_fd(), CLONE_NEWTIME).at(Stage::TimeNamespace, 0)
 }
 
 /// Becomes the root of the user namespace, who owns what is made in the container, where it has one.
@@ -205,7 +234,19 @@ fn mounts(plan: &Plan<'_>, gear: &Gear<'_>) -> Result<Option<OwnedFd>, Failure> 
         rootfs::apply(root.as_fd(), mount, source).at(Stage::Mount, i)?;
     }
     if plan.make_devices {
-        rootfs::make_devices(root.as_fd()).at(Stage::Devices, 0)?;
+        rootfs::devices::make_defaults(root.as_fd(), &plan.nodes).at(Stage::Devices, 0)?;
+    }
+    for (i, node) in plan.nodes.iter().enumerate() {
+        rootfs::devices::make(root.as_fd(), node).at(Stage::Node, i)?;
+    }
+    // Before anything is masked or read-only: hooks add to the root.
+    if plan.asks.container {
+        ask(gear, Ask::Container)?;
+    }
+    if plan.hooks.any(&[When::CreateContainer]) {
+        let before = umask(Mode::from_bits_truncate(0o022));
+        hook(plan, When::CreateContainer)?;
+        umask(before);
     }
     let terminal = match gear.terminal {
         Some(master_to) => Some(make_terminal(root.as_fd(), master_to, plan).at(Stage::Terminal, 0)?),
@@ -225,9 +266,6 @@ fn mounts(plan: &Plan<'_>, gear: &Gear<'_>) -> Result<Option<OwnedFd>, Failure> 
     }
     if plan.root_readonly {
         rootfs::make_root_readonly(root.as_fd()).at(Stage::RootReadonly, 0)?;
-    }
-    if plan.asks.container {
-        ask(gear, Ask::Container)?;
     }
     rootfs::pivot(root.as_fd()).at(Stage::Pivot, 0)?;
     Ok(terminal)
@@ -269,7 +307,7 @@ fn stdio(gear: &Gear<'_>, terminal: Option<&OwnedFd>) -> nix::Result<()> {
 /// Closes whatever is open from `first` up, but for `report` and `start`, which `execve` closes. Nothing of the caller's or
 /// of mote's, mounts and directories of the host among it, can be reached through `/proc/self/fd` any more; and a caller
 /// that waits for the end of one of its pipes does not wait for a container that waits for `start`.
-fn close_all_but(first: u32, report: BorrowedFd<'_>, start: Option<BorrowedFd<'_>>) -> nix::Result<()> {
+pub fn close_all_but(first: u32, report: BorrowedFd<'_>, start: Option<BorrowedFd<'_>>) -> nix::Result<()> {
     let number = |fd: BorrowedFd<'_>| fd.as_raw_fd().cast_unsigned();
     let (report, start) = (number(report), start.map_or(number(report), number));
     let (low, high) = (report.min(start), report.max(start));
@@ -299,7 +337,7 @@ fn close_one_by_one(first: u32) -> nix::Result<()> {
 
 /// Tells the parent that all is ready, waits for `start`, and tells it what becomes of the program.
 fn wait_and_execute(
-    process: &Process<'_>,
+    plan: &Plan<'_>,
     program: &CStr,
     report: BorrowedFd<'_>,
     start: BorrowedFd<'_>,
@@ -308,12 +346,18 @@ fn wait_and_execute(
     let starter = socket::accept(start).at(Stage::Start, 0)?;
     // From here on the parent is gone, and what happens goes to whoever started it. If that one is gone as well the
     // container runs all the same: it was started.
-    let _ = socket::send(starter.as_fd(), &Failure::READY);
-    let Err(failure) = execute(process, program);
+    let Err(failure) = hook(plan, When::StartContainer).and_then(|()| {
+        let _ = socket::send(starter.as_fd(), &Failure::READY);
+        execute(&plan.process, program)
+    });
     let _ = socket::send(starter.as_fd(), &failure.to_bytes());
     exit_now(1)
 }
 
 fn execute(process: &Process<'_>, program: &CStr) -> Result<Infallible, Failure> {
+    if process.no_new_privileges {
+        // The last step before: of mote's own calls the filter sees execve alone.
+        process::filter(process)?;
+    }
     exec::execve(program, &process.args, &process.env).at(Stage::Exec, 0)
 }

@@ -10,17 +10,18 @@ use nix::unistd::Pid;
 
 use crate::cgroup::{Cgroup, Cgroups, Place};
 use crate::error::{During, Error, Result};
+use crate::hooks::{self, Broken};
 use crate::host;
 use crate::input::{self, Input};
 use crate::json;
 use crate::parent::{self, Spawn};
-use crate::plan::{self, Overrides, Plan};
+use crate::plan::{self, Hooks, Overrides, Plan, When};
 use crate::spec::Spec;
 use crate::stage::{Ask, Failure, Stage};
 use crate::state::{Entry, Id, Record, START_SOCKET, Status, Store, process_start, write_pid_file};
 use crate::strings;
 use crate::sys::process::{pidfd_open, pidfd_send_signal};
-use crate::sys::{file, socket};
+use crate::sys::{file, socket, wait};
 use crate::userns;
 
 /// The largest `config.json` that is read: a hundred times what engines write.
@@ -79,6 +80,8 @@ pub struct Made {
     entry: Entry,
     cgroups: Cgroups,
     cgroup: std::ffi::CString,
+    /// Whether its removal has hooks to run.
+    hooks: bool,
     every: bool,
 }
 
@@ -90,6 +93,9 @@ impl Made {
         // Gone already: by a delete while it ran.
         if !this.entry.lock()? {
             return Ok(());
+        }
+        if this.hooks {
+            return remove(&this.store, &this.entry, &this.entry.load()?);
         }
         this.cgroups.remove(&Place { path: &this.cgroup, every: this.every })?;
         this.store.remove(&this.entry)
@@ -120,6 +126,15 @@ impl Bundle {
     /// Its shape.
     pub fn parse(&self) -> Result<Spec<'_>> {
         json::parse(&self.text).map_err(|flaw| self.flawed(flaw.field, flaw.why))
+    }
+
+    /// Hands the hooks of a container that was made from it to `act`.
+    fn with_hooks(&self, id: &Id, act: &mut dyn FnMut(&Hooks<'_>) -> Result<()>) -> Result<()> {
+        let spec = self.parse()?;
+        let mut buffer = vec![0; strings::room_for(self.text.len())];
+        let strings = &mut strings::Strings::new(&mut buffer);
+        let hooks = plan::plan_hooks(&spec, &self.path, id.as_str(), strings);
+        act(&hooks.map_err(|(field, why)| self.flawed(field, why))?)
     }
 
     fn flawed(&self, field: impl Into<Box<str>>, why: impl Into<Box<str>>) -> Error {
@@ -164,7 +179,7 @@ pub fn create(request: &Request<'_>) -> Result<Made> {
 
     let store = Store::open(request.root, true)?;
     let entry = store.make(request.id)?;
-    let mut undo = Undo { store: &store, entry: &entry, cgroup: None };
+    let mut undo = Undo { store: &store, entry: &entry, cgroup: None, hooks: None };
     let cgroup = match cgroups.make(&plan.cgroup) {
         Err(error) if plan.cgroup_by_default && does_without_cgroup(request, &error) => {
             plan.lose_cgroup(&cgroups);
@@ -188,29 +203,59 @@ pub fn create(request: &Request<'_>) -> Result<Made> {
             cgroup: Some(&cgroup),
         },
     )?;
+    undo.hooks = Some(&plan.hooks);
     // While the child works.
     let pid = held.pid();
-    entry.save(&record(request, &spec, &plan, &bundle, pid))?;
+    let mut record = record(request, &spec, &plan, &bundle, pid);
+    let status = record.status;
+    let while_creating = &[When::Prestart, When::CreateRuntime, When::CreateContainer, When::StartContainer];
+    if plan.hooks.any(while_creating) {
+        record.status = Status::Creating;
+    }
+    if record.hooks {
+        entry.save_config(&bundle.text)?;
+    }
+    entry.save(&record)?;
     if let Some(file) = request.pid_file {
         write_pid_file(file, pid)?;
     }
-    let mut answer = |ask| match ask {
+    let run_hooks = |when, watch: Option<BorrowedFd<'_>>| {
+        hooks::run(&plan.hooks, when, pid.as_raw(), watch).map_err(|broken| broken.explain(&plan.hooks))
+    };
+    let mut answer = |ask, child: Option<BorrowedFd<'_>>| match ask {
+        Ask::Container => {
+            [When::Prestart, When::CreateRuntime].into_iter().try_for_each(|when| run_hooks(when, child))
+        }
         Ask::Maps => {
             userns::raise_limits(pid, &plan.process.rlimits);
+            host::privileged(&plan, pid).map_err(|failure| failure.explain(&plan))?;
             userns::write_maps(pid, &plan.maps)
         }
-        Ask::Runtime | Ask::Container => Ok(()), // nothing asks for them yet
+        Ask::Runtime => Ok(()), // nothing asks for it yet
     };
-    let pidfd = held.ready(&plan, !request.wait, &mut answer).inspect_err(|_| {
+    let made = held.ready(&plan, !request.wait, &mut answer).and_then(|pidfd| {
+        // The child is well, so it is no longer ended by being dropped.
+        let finished = if record.status == status {
+            Ok(())
+        } else {
+            record.status = status;
+            entry.save(&record)
+        };
+        let finished =
+            finished.and_then(|()| if request.wait { Ok(()) } else { run_hooks(When::Poststart, None) });
+        finished.inspect_err(|_| end(&pidfd, request.sibling)).map(|()| pidfd)
+    });
+    let pidfd = made.inspect_err(|_| {
         if let Some(file) = request.pid_file {
             let _ = std::fs::remove_file(file); // as much as can be taken back
         }
     })?;
     std::mem::forget(undo);
-    let (cgroup, every) = (place.path.to_owned(), place.every);
+    let (cgroup, every, hooks) = (place.path.to_owned(), place.every, record.hooks);
     let mut entry = entry;
     entry.unlock();
-    Ok(Made { pid, pidfd, terminal: foreground.map(|(ours, _)| ours), store, entry, cgroups, cgroup, every })
+    let terminal = foreground.map(|(ours, _)| ours);
+    Ok(Made { pid, pidfd, terminal, store, entry, cgroups, cgroup, every, hooks })
 }
 
 /// Whether a cgroup that could not be made is none that the container needs: without privileges there is often none to be
@@ -219,6 +264,20 @@ fn does_without_cgroup(request: &Request<'_>, error: &Error) -> bool {
     matches!(error.errno(), Some(Errno::EACCES | Errno::EPERM | Errno::EROFS | Errno::ENOENT))
         && request.rootless.unwrap_or_else(userns::is_rootless)
 }
+
+/// Ends a first process whose program runs, for good.
+fn end(pidfd: &OwnedFd, sibling: bool) {
+    let _ = pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL); // it may be gone already
+    if sibling {
+        // Not ours to reap.
+        let _ = poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], PollTimeout::from(10_000_u16));
+    } else {
+        let _ = wait::reap(pidfd.as_fd()); // as above
+    }
+}
+
+/// Hooks that are left to other commands than `create`.
+const LATER: &[When] = &[When::StartContainer, When::Poststart, When::Poststop];
 
 /// What is known about a container that is being made.
 fn record(request: &Request<'_>, spec: &Spec<'_>, plan: &Plan<'_>, bundle: &Bundle, pid: Pid) -> Record {
@@ -234,6 +293,7 @@ fn record(request: &Request<'_>, spec: &Spec<'_>, plan: &Plan<'_>, bundle: &Bund
         created: crate::time::now_rfc3339().as_str().to_owned(),
         cgroup: plan.cgroup.path.to_owned(),
         every_cgroup: plan.cgroup.every,
+        hooks: plan.hooks.any(if request.wait { LATER } else { &[When::Poststop] }),
         oci_version: spec.oci_version.decode(),
         annotations: spec.annotations.iter().map(|(key, value)| (key.decode(), value.decode())).collect(),
     }
@@ -276,6 +336,8 @@ struct Undo<'a> {
     store: &'a Store,
     entry: &'a Entry,
     cgroup: Option<(&'a Cgroups, Place<'a>)>,
+    /// Set once there was a process.
+    hooks: Option<&'a Hooks<'a>>,
 }
 
 impl Drop for Undo<'_> {
@@ -285,6 +347,9 @@ impl Drop for Undo<'_> {
             let _ = cgroups.remove(place);
         }
         let _ = self.store.remove(self.entry);
+        if let Some(hooks) = self.hooks {
+            hooks::run_poststop(hooks);
+        }
     }
 }
 
@@ -294,6 +359,9 @@ pub fn start(root: &Path, id: &Id) -> Result<()> {
     let mut record = entry.load()?;
     match record.status_now() {
         Status::Created => {}
+        Status::Creating => {
+            return Err(Error::container(id.as_str(), "cannot start a container that is not created yet"));
+        }
         Status::Running => {
             return Err(Error::container(id.as_str(), "cannot start an already running container"));
         }
@@ -301,6 +369,7 @@ pub fn start(root: &Path, id: &Id) -> Result<()> {
             return Err(Error::container(id.as_str(), "cannot start a container that has stopped"));
         }
     }
+    let saved = if record.hooks { Some(saved(&entry, &record)?) } else { None };
     // Written before anybody is told. Should the program fail to run, its process ends and the state is stopped.
     record.status = Status::Running;
     entry.save(&record)?;
@@ -317,12 +386,25 @@ pub fn start(root: &Path, id: &Id) -> Result<()> {
             Err(errno) => return Err(errno).during("read", &*entry.path().join(START_SOCKET)),
         }
     };
-    match failure {
-        None => Ok(()),
-        Some(failure) => {
-            Err(Error::Child { what: format!("{}: exec", id.as_str()).into(), errno: failure.errno })
-        }
-    }
+    let exec = |failure: Failure| Error::Child {
+        what: format!("{}: exec", id.as_str()).into(),
+        errno: failure.errno,
+    };
+    let Some(saved) = saved else { return failure.map_or(Ok(()), |failure| Err(exec(failure))) };
+    let mut started = |hooks: &Hooks<'_>| match failure
+        .map(|failure| (failure, Broken::from_failure(failure)))
+    {
+        None => hooks::run(hooks, When::Poststart, record.pid.as_raw(), None).map_err(|b| b.explain(hooks)),
+        Some((_, Some(broken))) => Err(broken.explain(hooks)),
+        Some((failure, None)) => Err(exec(failure)),
+    };
+    // A container whose hook failed does not go on; its removal is left to `delete`.
+    saved.with_hooks(id, &mut started).inspect_err(|_| drop(kill_and_wait(&record)))
+}
+
+/// The configuration that a container was made from.
+fn saved(entry: &Entry, record: &Record) -> Result<Bundle> {
+    Ok(Bundle { path: record.bundle.clone(), text: entry.config()? })
 }
 
 fn connect(entry: &Entry) -> Result<OwnedFd> {
@@ -373,8 +455,12 @@ fn signal_record(record: &Record, signal: i32) -> nix::Result<()> {
 
 /// Removes a container: one that has stopped, one that was never started, or with `force` any.
 pub fn delete(root: &Path, id: &Id, force: bool) -> Result<()> {
-    let found =
-        Store::open(root, false).or_else(|e| gone(e, id)).and_then(|store| Ok((store.lock(id)?, store)));
+    let found = Store::open(root, false).or_else(|e| gone(e, id)).and_then(|store| {
+        if force {
+            end_creation(&store, id);
+        }
+        Ok((store.lock(id)?, store))
+    });
     let (entry, store) = match found {
         Err(Error::Container { .. }) if force => return Ok(()),
         result => result?,
@@ -396,6 +482,15 @@ pub fn delete(root: &Path, id: &Id, force: bool) -> Result<()> {
     }
     kill_and_wait(&record)?;
     remove(&store, &entry, &record)
+}
+
+/// Ends a container that is being made, whose hooks may take for ever: its `create` fails and takes it back.
+fn end_creation(store: &Store, id: &Id) {
+    if let Ok(record) = store.find(id).and_then(|entry| entry.load())
+        && record.status_now() == Status::Creating
+    {
+        let _ = signal_record(&record, libc::SIGKILL); // gone meanwhile
+    }
 }
 
 /// Ends the first process for good and waits until it is gone.
@@ -421,8 +516,17 @@ fn kill_and_wait(record: &Record) -> Result<()> {
 
 /// Removes what a container leaves: its cgroup with all that still lives in it, its directory.
 fn remove(store: &Store, entry: &Entry, record: &Record) -> Result<()> {
+    let saved =
+        if record.hooks { saved(entry, record).inspect_err(|e| log::warn!("{e}")).ok() } else { None };
     Cgroups::detect().remove(&record.place())?;
-    store.remove(entry)
+    store.remove(entry)?;
+    if let Some(saved) = saved {
+        saved.with_hooks(&record.id, &mut |hooks| {
+            hooks::run_poststop(hooks);
+            Ok(())
+        })?;
+    }
+    Ok(())
 }
 
 /// Removes what is left of a container whose first process has ended.

@@ -33,6 +33,8 @@ pub enum Error {
         /// What is in the way, in the words that engines look for.
         why: &'static str,
     },
+    /// A hook failed: which and how.
+    Hook(Box<str>),
     /// The container's first process was killed before its program ran.
     Killed {
         /// By which signal; 0 where nobody could tell.
@@ -152,7 +154,7 @@ impl fmt::Display for Error {
                 write!(f, "{call}({cut}{}): {}", String::from_utf8_lossy(path), words(*errno))
             }
             Self::Config(flaw) => write!(f, "{}: {}: {}", flaw.file, flaw.field, flaw.why),
-            Self::Usage(why) => f.write_str(why),
+            Self::Usage(why) | Self::Hook(why) => f.write_str(why),
             Self::Container { id, why } => write!(f, "{id}: {why}"),
             Self::Killed { signal } => {
                 write!(f, "the container's first process was killed by signal {signal}")

@@ -1,15 +1,32 @@
-//! What of a plan can be checked only by a look at the host, before anything is made.
+//! What of a plan takes the host: checks that can be made only by a look at it, and what a process in a user namespace of its
+//! own has no privileges for.
+
+use std::ffi::CString;
 
 use nix::sched::CloneFlags;
 use nix::sys::stat::stat;
 use nix::sys::statfs::{FsType, statfs};
+use nix::unistd::Pid;
 
 use crate::plan::{Checked, Plan, sysctl};
+use crate::procfs::Procfs;
+use crate::scheduling;
+use crate::stage::{At, Failure, Stage};
 
 /// Refuses what this host cannot do, and what would change the host.
 pub fn check(plan: &mut Plan<'_>) -> Checked<()> {
     modules(plan)?;
     joined(plan)
+}
+
+/// Does to the process `pid`, which is in a new user namespace, what it cannot do itself.
+pub fn privileged(plan: &Plan<'_>, pid: Pid) -> Result<(), Failure> {
+    if let Some(score) = plan.process.oom_score_adj {
+        let path = CString::new(format!("{pid}/oom_score_adj")).unwrap_or_default();
+        let written = Procfs::open().and_then(|proc| proc.write_number(&path, score));
+        written.at(Stage::OomScore, 0)?;
+    }
+    scheduling::apply_to(&plan.scheduling, pid.as_raw())
 }
 
 /// Labels need the security module that they are for.

@@ -13,7 +13,7 @@ use crate::error::{During, Error, Result, Tail};
 use crate::plan::Plan;
 use crate::rootfs::source;
 use crate::stage::{Ask, Failure, Stage};
-use crate::sys::clone::{Options, Side, clone, clone3, setns};
+use crate::sys::clone::{CLONE_NEWTIME, Options, Side, clone, clone3, setns};
 use crate::sys::file;
 use crate::sys::process::pidfd_send_signal;
 use crate::sys::wait::{self, Ended, How};
@@ -82,8 +82,9 @@ pub fn spawn(plan: &Plan<'_>, spawn: &Spawn<'_>) -> Result<Held> {
         keep_keyring: spawn.keep_keyring,
         preserved: spawn.preserved,
     };
-    // A cgroup namespace is made by the child, once it is in its cgroup.
-    let namespaces = plan.new_namespaces - CloneFlags::CLONE_NEWCGROUP;
+    // A cgroup namespace is made by the child, once it is in its cgroup, and a time namespace, to be set before it is
+    // entered.
+    let namespaces = plan.new_namespaces - CloneFlags::CLONE_NEWCGROUP - CLONE_NEWTIME;
     let options = Options { sibling: spawn.sibling, cgroup: spawn.cgroup.and_then(Cgroup::directory) };
     let procs;
     let side = match clone3(namespaces, &options) {
@@ -122,19 +123,19 @@ impl Held {
         self.pid
     }
 
-    /// Waits until the child says that all is ready, and does what it asks for with `answer` meanwhile. With `execute` also
-    /// until its program runs. When an answer fails the child is killed.
+    /// Waits until the child says that all is ready, and does what it asks for with `answer` meanwhile, which
+    /// also gets the child's pidfd. With `execute` also until its program runs. When an answer fails the child is killed.
     pub fn ready(
         mut self,
         plan: &Plan<'_>,
         execute: bool,
-        answer: &mut dyn FnMut(Ask) -> Result<()>,
+        answer: &mut dyn FnMut(Ask, Option<BorrowedFd<'_>>) -> Result<()>,
     ) -> Result<OwnedFd> {
         loop {
             let Some(report) = self.next()? else { return Err(self.killed()) };
             match (report.asked(), &self.gate) {
                 (Some(ask), Some(gate)) => {
-                    answer(ask)?;
+                    answer(ask, self.pidfd.as_ref().map(AsFd::as_fd))?;
                     // Should it have been killed meanwhile, the next report says so.
                     let _ = write(gate, &[1]);
                 }

@@ -10,21 +10,27 @@ use nix::sched::CloneFlags;
 
 use crate::cgroup::{Cgroups, Place, Resources};
 use crate::json::{List, Str};
+use crate::seccomp::Filter;
 use crate::spec::{self, Spec};
 use crate::stage::Asks;
 use crate::strings::{Refused, Strings};
 use crate::sys::exec::CStrList;
 use crate::tables::{self, Effect, lookup};
 
+mod hooks;
 pub mod ids;
 mod mounts;
+mod nodes;
 mod process;
 pub mod resources;
 mod scheduling;
 pub mod sysctl;
+mod timens;
 mod unsupported;
 
+pub use hooks::{Hook, Hooks, KINDS as HOOK_KINDS, When, plan as plan_hooks};
 pub use mounts::{Kind, Mount};
+pub use nodes::Node;
 pub use process::{CapabilitySets, Process};
 pub use scheduling::{NumberSet, Scheduling};
 
@@ -45,6 +51,8 @@ pub struct Plan<'a> {
     pub user_namespace: bool,
     /// Its ids: to be written to a new one, to be found in a joined one; may be empty for that.
     pub maps: ids::Maps,
+    /// The offsets of a new time namespace as the kernel takes them; may be empty.
+    pub time_offsets: &'a CStr,
     /// The root filesystem on the host.
     pub rootfs: &'a CStr,
     /// Whether the root is read-only in the end.
@@ -63,6 +71,8 @@ pub struct Plan<'a> {
     pub readonly: Vec<&'a CStr>,
     /// Whether `/dev` is the container's own, to be filled with the default devices.
     pub make_devices: bool,
+    /// Device nodes to make, in order.
+    pub nodes: Vec<Node<'a>>,
     /// Kernel parameters: path below `/proc` and value.
     pub sysctls: Vec<(&'a CStr, &'a CStr)>,
     /// Name of the host.
@@ -79,6 +89,8 @@ pub struct Plan<'a> {
     pub cgroup_by_default: bool,
     /// What it is limited to.
     pub resources: Resources,
+    /// Programs to run at points of its life.
+    pub hooks: Hooks<'a>,
     /// What the parent has to do while the child waits.
     pub asks: Asks,
 }
@@ -204,11 +216,18 @@ pub fn make<'a>(
     };
     let domainname = host_word(spec.domainname, "domainname", uts, strings)?;
     let groups_denied = new_namespaces.contains(CloneFlags::CLONE_NEWUSER) && ids::denies_groups(&maps);
+    let hooks = hooks::plan(spec, bundle, id, strings)?;
+    let asks = Asks {
+        maps: new_namespaces.contains(CloneFlags::CLONE_NEWUSER),
+        container: hooks.any(&[When::Prestart, When::CreateRuntime]),
+        ..Asks::default()
+    };
     Ok(Plan {
         new_namespaces,
         join,
         user_namespace: own.contains(CloneFlags::CLONE_NEWUSER),
         maps,
+        time_offsets: timens::plan(spec, new_namespaces, strings)?,
         rootfs,
         root_readonly: root.readonly,
         propagation,
@@ -222,15 +241,20 @@ pub fn make<'a>(
         sysctls: sysctl::plan(spec, own, strings)?,
         hostname,
         domainname,
-        process: process::plan(process, overrides, groups_denied, strings)?,
         scheduling: scheduling::plan(process, &spec.linux)?,
+        process: Process {
+            seccomp: seccomp(spec)?,
+            ..process::plan(process, overrides, groups_denied, strings)?
+        },
         cgroup,
         cgroup_by_default: !every,
+        nodes: nodes::plan(&spec.linux, strings)?,
         resources: Resources {
             settings,
             devices: Some(resources::devices(&spec.linux.resources.devices, "linux.resources.")?),
         },
-        asks: Asks { maps: new_namespaces.contains(CloneFlags::CLONE_NEWUSER), ..Asks::default() },
+        hooks,
+        asks,
     })
 }
 
@@ -309,6 +333,12 @@ fn cgroups_path<'a>(path: Str<'_>, strings: &mut Strings<'a>) -> Checked<&'a CSt
         return wrong(field, "the root of the hierarchy cannot be a container's cgroup");
     }
     strings.concat(&[clean.as_bytes()]).map_err(|e| refused(field, e))
+}
+
+/// `linux.seccomp`
+fn seccomp(spec: &Spec<'_>) -> Checked<Option<Filter>> {
+    let Some(profile) = &spec.linux.seccomp else { return Ok(None) };
+    Filter::new(profile).map_err(|(field, why)| (format!("linux.seccomp.{field}"), why))
 }
 
 /// A path of the host: absolute, or relative to the bundle.

@@ -14,7 +14,7 @@ use crate::plan::{CapabilitySets, Process};
 use crate::procfs::Procfs;
 use crate::stage::{At, Failure, Stage};
 use crate::sys::file::{self, PATH_MAX};
-use crate::sys::{capability, credentials};
+use crate::sys::{capability, credentials, seccomp};
 use crate::tables::CAPABILITY_LIMIT;
 
 /// Sets the resource limits, as long as there is the privilege to raise them.
@@ -34,6 +34,10 @@ pub fn become_user(process: &Process<'_>) -> Result<(), Failure> {
     prctl::set_keepcaps(true).at(Stage::Capabilities, 0)?;
     set_groups(process).at(Stage::Groups, 0)?;
     credentials::setresgid(process.gid).at(Stage::Gid, 0)?;
+    if !process.no_new_privileges {
+        // Needs CAP_SYS_ADMIN, which goes with the next call: what follows has to be allowed by the filter.
+        filter(process)?;
+    }
     credentials::setresuid(process.uid).at(Stage::Uid, 0)?;
     set_capabilities(sets).at(Stage::Capabilities, 0)?;
     match entered {
@@ -65,6 +69,16 @@ fn groups_are_denied() -> bool {
     let mut word = [0; 5];
     let file = Procfs::open().and_then(|proc| proc.file(c"self/setgroups", OFlag::O_RDONLY));
     file.and_then(|file| nix::unistd::read(file, &mut word)).is_ok() && word.starts_with(b"deny")
+}
+
+/// Loads the filter, if there is one. It judges every call from here on.
+pub fn filter(process: &Process<'_>) -> Result<(), Failure> {
+    match &process.seccomp {
+        None => Ok(()),
+        Some(filter) => {
+            seccomp::set_mode_filter(&filter.program, filter.flags).map(drop).at(Stage::Seccomp, 0)
+        }
+    }
 }
 
 /// Takes everything from the bounding set that is not in `kept`, as far as the kernel knows capabilities.

@@ -44,6 +44,19 @@ impl Procfs {
         }
     }
 
+    /// Opens a namespace by its link, such as `self/ns/time_for_children`. What it leads to is nowhere below: setns(2) is
+    /// to be told the kind.
+    pub fn namespace(&self, path: &CStr) -> nix::Result<OwnedFd> {
+        openat(&self.0, path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
+    }
+
+    /// Writes a number.
+    pub fn write_number(&self, path: &CStr, number: i32) -> nix::Result<()> {
+        let mut digits = heapless::String::<12>::new();
+        std::fmt::Write::write_fmt(&mut digits, format_args!("{number}")).map_err(|_| Errno::ERANGE)?;
+        self.write(path, digits.as_bytes())
+    }
+
     /// Writes to a file of it, in one call.
     pub fn write(&self, path: &CStr, value: &[u8]) -> nix::Result<()> {
         write(self.file(path, OFlag::O_WRONLY)?, value).map(drop)

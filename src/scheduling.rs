@@ -4,7 +4,7 @@ use crate::plan::Scheduling;
 use crate::stage::{At, Failure, Stage};
 use crate::sys::scheduling::{ioprio_set, personality, sched_setattr, set_mempolicy};
 
-/// Applies all of it to the calling process, which needs the host's privileges for some. What it executes keeps it.
+/// Applies what needs no privileges to the calling process. What it executes keeps it.
 pub fn apply(plan: &Scheduling) -> Result<(), Failure> {
     if let Some((mode, nodes)) = &plan.memory {
         set_mempolicy(*mode, nodes).at(Stage::MemoryPolicy, 0)?;
@@ -12,11 +12,10 @@ pub fn apply(plan: &Scheduling) -> Result<(), Failure> {
     if let Some(persona) = plan.personality {
         personality(persona).at(Stage::Personality, 0)?;
     }
-    apply_to(plan, 0)
+    Ok(())
 }
 
-/// Applies what can be applied from outside to a process that has no privileges to do it itself, being in a user
-/// namespace of its own.
+/// Applies the rest to a process, 0 being the caller: one in a user namespace of its own cannot do it itself.
 pub fn apply_to(plan: &Scheduling, pid: i32) -> Result<(), Failure> {
     if let Some(priority) = plan.io {
         ioprio_set(pid, priority).at(Stage::IoPriority, 0)?;

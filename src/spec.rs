@@ -25,7 +25,7 @@ object! {
         /// Mounts, in order.
         mounts: List<Mount<'a>> = "mounts",
         /// Programs to run at points of the life cycle.
-        hooks: Hooks = "hooks",
+        hooks: Hooks<'a> = "hooks",
         /// Free text, shown by `state`.
         annotations: Pairs<'a, Str<'a>> = "annotations",
         /// What only Linux has.
@@ -170,20 +170,32 @@ object! {
         gid_mappings: List<Present> = "gidMappings",
     }
 
-    /// `hooks`: not done yet.
-    pub struct Hooks {
+    /// `hooks`
+    pub struct Hooks<'a> {
         /// Deprecated in runtime-spec, used by Docker.
-        prestart: List<Present> = "prestart",
+        prestart: List<Hook<'a>> = "prestart",
         /// In the runtime's namespaces, before pivot_root.
-        create_runtime: List<Present> = "createRuntime",
+        create_runtime: List<Hook<'a>> = "createRuntime",
         /// In the container's namespaces, before pivot_root.
-        create_container: List<Present> = "createContainer",
+        create_container: List<Hook<'a>> = "createContainer",
         /// In the container, before the program.
-        start_container: List<Present> = "startContainer",
+        start_container: List<Hook<'a>> = "startContainer",
         /// After the program was started.
-        poststart: List<Present> = "poststart",
+        poststart: List<Hook<'a>> = "poststart",
         /// After the container was deleted.
-        poststop: List<Present> = "poststop",
+        poststop: List<Hook<'a>> = "poststop",
+    }
+
+    /// `hooks.*[]`
+    pub struct Hook<'a> {
+        /// The program, absolute.
+        path: Str<'a> = "path",
+        /// Its arguments, its own name first.
+        args: List<Str<'a>> = "args",
+        /// All of its environment.
+        env: List<Str<'a>> = "env",
+        /// Seconds after which it is killed.
+        timeout: Option<i64> = "timeout",
     }
 
     /// `linux`
@@ -202,16 +214,16 @@ object! {
         masked_paths: List<Str<'a>> = "maskedPaths",
         /// Paths that cannot be written.
         readonly_paths: List<Str<'a>> = "readonlyPaths",
-        /// Not done yet.
-        devices: List<Present> = "devices",
-        /// Not done yet.
-        seccomp: Present = "seccomp",
+        /// Device nodes besides the default ones.
+        devices: List<Device<'a>> = "devices",
+        /// Which system calls may be made.
+        seccomp: Option<Seccomp<'a>> = "seccomp",
         /// Users of a new user namespace.
         uid_mappings: List<IdMapping> = "uidMappings",
         /// Groups of a new user namespace.
         gid_mappings: List<IdMapping> = "gidMappings",
-        /// Not done yet.
-        time_offsets: Present = "timeOffsets",
+        /// What the clocks of a new time namespace are ahead.
+        time_offsets: Pairs<'a, TimeOffset> = "timeOffsets",
         /// SELinux's label of the container's mounts.
         mount_label: Option<Str<'a>> = "mountLabel",
         /// What system the kernel says it is.
@@ -222,6 +234,24 @@ object! {
         memory_policy: Option<MemoryPolicy<'a>> = "memoryPolicy",
         /// Not done yet.
         net_devices: Pairs<'a, Present> = "netDevices",
+    }
+
+    /// `linux.devices[]`
+    pub struct Device<'a> {
+        /// `c`, `u`, `b` or `p`.
+        kind: Str<'a> = "type",
+        /// Where, in the container.
+        path: Str<'a> = "path",
+        /// Major number.
+        major: Option<i64> = "major",
+        /// Minor number.
+        minor: Option<i64> = "minor",
+        /// Permissions.
+        file_mode: Option<u32> = "fileMode",
+        /// Owner, in the container.
+        uid: u32 = "uid",
+        /// Group, in the container.
+        gid: u32 = "gid",
     }
 
     /// `linux.personality`
@@ -242,6 +272,14 @@ object! {
         flags: List<Str<'a>> = "flags",
     }
 
+    /// `linux.timeOffsets.*`
+    pub struct TimeOffset {
+        /// Seconds, which may be below zero.
+        secs: i64 = "secs",
+        /// Nanoseconds on top.
+        nanosecs: u32 = "nanosecs",
+    }
+
     /// `linux.uidMappings[]` and the like
     pub struct IdMapping {
         /// The first id in the container.
@@ -250,6 +288,48 @@ object! {
         host_id: u32 = "hostID",
         /// How many.
         size: u32 = "size",
+    }
+
+    /// `linux.seccomp`
+    pub struct Seccomp<'a> {
+        /// What becomes of a call that no rule names, such as `SCMP_ACT_ERRNO`.
+        default_action: Str<'a> = "defaultAction",
+        /// The error of a default action that gives one.
+        default_errno_ret: Option<u32> = "defaultErrnoRet",
+        /// Architectures beside the machine's own, such as `SCMP_ARCH_X86`.
+        architectures: List<Str<'a>> = "architectures",
+        /// Such as `SECCOMP_FILTER_FLAG_LOG`.
+        flags: Option<List<Str<'a>>> = "flags",
+        /// The socket of who answers for `SCMP_ACT_NOTIFY`.
+        listener_path: Str<'a> = "listenerPath",
+        /// Free text for them.
+        listener_metadata: Str<'a> = "listenerMetadata",
+        /// Rules.
+        syscalls: List<SeccompRule<'a>> = "syscalls",
+    }
+
+    /// `linux.seccomp.syscalls[]`
+    pub struct SeccompRule<'a> {
+        /// The calls that it is about.
+        names: List<Str<'a>> = "names",
+        /// What becomes of them.
+        action: Str<'a> = "action",
+        /// The error of an action that gives one.
+        errno_ret: Option<u32> = "errnoRet",
+        /// Comparisons, all of which must hold.
+        args: List<SeccompArg<'a>> = "args",
+    }
+
+    /// `linux.seccomp.syscalls[].args[]`
+    pub struct SeccompArg<'a> {
+        /// Which argument, from 0.
+        index: u32 = "index",
+        /// What it is compared with; the mask of a masked comparison.
+        value: u64 = "value",
+        /// What a masked comparison compares with.
+        value_two: u64 = "valueTwo",
+        /// Such as `SCMP_CMP_EQ`.
+        op: Str<'a> = "op",
     }
 
     /// `linux.namespaces[]`

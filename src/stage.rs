@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use nix::errno::Errno;
 
 use crate::error::Error;
+use crate::hooks::Broken;
 use crate::label;
 use crate::plan::Plan;
 use crate::tables;
@@ -42,6 +43,10 @@ stages! {
     Scheduler,
     /// Joining a namespace.
     Join,
+    /// Making a time namespace.
+    TimeNamespace,
+    /// `linux.timeOffsets`
+    TimeOffsets,
     /// Bringing up the loopback interface of a new network namespace.
     Loopback,
     /// Making a cgroup namespace.
@@ -64,6 +69,10 @@ stages! {
     Mount,
     /// The default devices.
     Devices,
+    /// `linux.devices`
+    Node,
+    /// `hooks.createContainer`; see [`Broken`].
+    CreateContainer,
     /// `process.terminal`
     Terminal,
     /// The host's null device.
@@ -98,6 +107,8 @@ stages! {
     CwdOutside,
     /// `process.noNewPrivileges`
     NoNewPrivileges,
+    /// `linux.seccomp`
+    Seccomp,
     /// The program cannot be executed.
     Program,
     /// The program is in no directory of PATH.
@@ -106,6 +117,8 @@ stages! {
     Stdio,
     /// Waiting for `start`.
     Start,
+    /// `hooks.startContainer`; see [`Broken`].
+    StartContainer,
     /// execve.
     Exec,
 }
@@ -183,6 +196,9 @@ impl Failure {
 
     /// Turns the numbers back into words.
     pub fn explain(self, plan: &Plan<'_>) -> Error {
+        if let Some(broken) = Broken::from_failure(self) {
+            return broken.explain(&plan.hooks);
+        }
         let item = usize::from(self.item);
         let text = |bytes: Option<&std::ffi::CStr>| {
             String::from_utf8_lossy(bytes.unwrap_or_default().to_bytes()).into_owned()
@@ -190,7 +206,10 @@ impl Failure {
         let program = text(Some(plan.process.program));
         let mut what = String::new();
         let _ = match self.stage {
-            Stage::Ready | Stage::Ask | Stage::Session => write!(what, "leave the caller's session"),
+            // Hooks have said so above.
+            Stage::Ready | Stage::Ask | Stage::CreateContainer | Stage::StartContainer | Stage::Session => {
+                write!(what, "leave the caller's session")
+            }
             Stage::Cgroup => write!(what, "enter the cgroup \"{}\"", text(Some(plan.cgroup.path))),
             Stage::IoPriority => write!(what, "process.ioPriority"),
             Stage::MemoryPolicy => write!(what, "linux.memoryPolicy"),
@@ -203,6 +222,8 @@ impl Failure {
                 let kind = named.map_or("", |(name, _)| *name);
                 write!(what, "linux.namespaces: join \"{}\" as {kind} namespace", text(join.map(|j| j.path)))
             }
+            Stage::TimeNamespace => write!(what, "linux.namespaces: make a time namespace"),
+            Stage::TimeOffsets => write!(what, "linux.timeOffsets: set the clocks"),
             Stage::Loopback => write!(what, "linux.namespaces: bring up lo in the new network namespace"),
             Stage::CgroupNamespace => write!(what, "linux.namespaces: make a cgroup namespace"),
             Stage::Proc => write!(what, "open the host's /proc"),
@@ -226,6 +247,9 @@ impl Failure {
                 write!(what, "mounts[{index}]: mount \"{source}\" on \"{target}\"")
             }
             Stage::Devices => write!(what, "make the default devices in /dev"),
+            Stage::Node => {
+                write!(what, "linux.devices[{item}] \"{}\"", text(plan.nodes.get(item).map(|node| node.path)))
+            }
             Stage::Terminal => write!(what, "process.terminal: open a pseudoterminal in the container"),
             Stage::Null => write!(what, "open the host's /dev/null"),
             Stage::Mask => {
@@ -249,6 +273,7 @@ impl Failure {
                 write!(what, "process.cwd \"{}\" leads out of the container", text(Some(plan.process.cwd)))
             }
             Stage::NoNewPrivileges => write!(what, "process.noNewPrivileges"),
+            Stage::Seccomp => write!(what, "linux.seccomp: load the filter"),
             Stage::Program => write!(what, "exec \"{program}\""),
             Stage::NotInPath => write!(what, "exec \"{program}\": executable file not found in $PATH"),
             Stage::Stdio => write!(what, "set up standard input and output"),

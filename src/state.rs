@@ -38,8 +38,11 @@ pub const START_SOCKET: &str = "start.sock";
 const STATE: &str = "state.json";
 const STATE_NEW: &str = ".state.json";
 
+/// What config.json said at create, where later commands need it.
+const CONFIG: &str = "config.json";
+
 /// Every file that mote makes in a container's directory.
-const FILES: &[&str] = &[STATE, STATE_NEW, START_SOCKET];
+const FILES: &[&str] = &[STATE, STATE_NEW, START_SOCKET, CONFIG];
 
 /// A container's name: letters, digits and `_+-.`, neither `.` nor `..`, at most 200 of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +74,8 @@ impl Id {
 /// Where in its life a container is; runtime-spec runtime.md "State".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
+    /// Being made: its hooks run.
+    Creating,
     /// Made, waiting for `start`.
     Created,
     /// Started.
@@ -83,6 +88,7 @@ impl Status {
     /// The word for it.
     pub fn word(self) -> &'static str {
         match self {
+            Self::Creating => "creating",
             Self::Created => "created",
             Self::Running => "running",
             Self::Stopped => "stopped",
@@ -113,6 +119,8 @@ pub struct Record {
     pub every_cgroup: bool,
     /// `ociVersion` of its config.json.
     pub oci_version: String,
+    /// Whether later commands have hooks to run; see [`Entry::config`].
+    pub hooks: bool,
     /// From its config.json.
     pub annotations: Vec<(String, String)>,
 }
@@ -130,6 +138,7 @@ object! {
         annotations: Pairs<'a, Str<'a>> = "annotations",
         start_ticks: u64 = "startTicks",
         cgroup: Str<'a> = "cgroup",
+        hooks: bool = "hooks",
         every_cgroup: bool = "everyCgroup",
     }
 }
@@ -178,13 +187,18 @@ impl Record {
         json.number("startTicks", self.start_ticks);
         json.string("cgroup", &self.cgroup.to_string_lossy());
         json.number("everyCgroup", self.every_cgroup);
+        if self.hooks {
+            json.number("hooks", true);
+        }
         json.end()
     }
 
     fn from_file(text: &[u8], file: &Path) -> Result<Self> {
         let broken = |flaw: json::Flaw| Error::config(file.display(), flaw.field, flaw.why);
         let stored: Stored<'_> = json::parse(text).map_err(broken)?;
-        let status = [Status::Created, Status::Running].into_iter().find(|s| stored.status == s.word());
+        let status = [Status::Creating, Status::Created, Status::Running]
+            .into_iter()
+            .find(|s| stored.status == s.word());
         Ok(Self {
             id: Id::new(&stored.id.decode())?,
             pid: Pid::from_raw(stored.pid),
@@ -197,6 +211,7 @@ impl Record {
                 .map_err(|_| Error::config(file.display(), "cgroup", "holds a NUL"))?,
             every_cgroup: stored.every_cgroup,
             oci_version: stored.oci_version.decode(),
+            hooks: stored.hooks,
             annotations: stored
                 .annotations
                 .iter()
@@ -357,17 +372,34 @@ impl Entry {
         renameat(&self.directory, STATE_NEW, &self.directory, STATE).during("rename", &*path)
     }
 
+    /// Keeps config.json as it was read, for [`Entry::config`].
+    pub fn save_config(&self, text: &[u8]) -> Result<()> {
+        write_whole(self.directory.as_fd(), CONFIG, text).during("write", &*self.path.join(CONFIG))
+    }
+
+    /// What config.json said at create, whatever has become of the file since.
+    pub fn config(&self) -> Result<Vec<u8>> {
+        let path = self.path.join(CONFIG);
+        read_whole(self.directory.as_fd(), CONFIG).during("read", &*path)
+    }
+
     /// Reads the state file. A directory without one is left from a create that was killed.
     pub fn load(&self) -> Result<Record> {
         let path = self.path.join(STATE);
-        let file = match openat(&self.directory, STATE, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()) {
-            Err(Errno::ENOENT) => return Err(Error::container(self.id.as_str(), NOT_THERE)),
-            result => result.during("open", &*path)?,
-        };
-        let mut text = Vec::new();
-        std::io::Read::read_to_end(&mut std::fs::File::from(file), &mut text).during("read", &*path)?;
-        Record::from_file(&text, &path)
+        match read_whole(self.directory.as_fd(), STATE) {
+            Err(Errno::ENOENT) => Err(Error::container(self.id.as_str(), NOT_THERE)),
+            result => Record::from_file(&result.during("read", &*path)?, &path),
+        }
     }
+}
+
+/// All of a file.
+fn read_whole(directory: BorrowedFd<'_>, name: &str) -> nix::Result<Vec<u8>> {
+    let file =
+        openat(directory, name, OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())?;
+    let mut text = Vec::new();
+    let read = std::io::Read::read_to_end(&mut std::fs::File::from(file), &mut text);
+    read.map(|_| text).map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO)))
 }
 
 /// Makes a new file with this content, in the place of a leftover one.
@@ -424,6 +456,7 @@ mod tests {
             cgroup: c"mote-web".to_owned(),
             every_cgroup: true,
             oci_version: "1.3.0".into(),
+            hooks: true,
             annotations: vec![("a\nb".into(), "c\\d".into())],
         };
         let Ok(read) = Record::from_file(record.to_file().as_bytes(), Path::new("x")) else { unreachable!() };

@@ -3,6 +3,7 @@
 use nix::mount::MsFlags;
 use nix::sched::CloneFlags;
 
+use crate::sys::clone::CLONE_NEWTIME;
 use crate::sys::mount::attr;
 
 /// What one mount option does.
@@ -222,6 +223,7 @@ pub const NAMESPACES: &[(&str, CloneFlags)] = &[
     ("uts", CloneFlags::CLONE_NEWUTS),
     ("mount", CloneFlags::CLONE_NEWNS),
     ("user", CloneFlags::CLONE_NEWUSER),
+    ("time", CLONE_NEWTIME),
     ("cgroup", CloneFlags::CLONE_NEWCGROUP),
 ];
 

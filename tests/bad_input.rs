@@ -206,6 +206,9 @@ fn full() -> Value {
     });
     config["process"]["ioPriority"] = json!({"class": "IOPRIO_CLASS_BE", "priority": 4});
     config["process"]["execCPUAffinity"] = json!({"initial": "0", "final": "0"});
+    config["linux"]["devices"] = json!([{
+        "path": "/dev/fuse", "type": "c", "major": 10, "minor": 229, "fileMode": 438, "uid": 1, "gid": 1,
+    }]);
     config["linux"]["personality"] = json!({"domain": "LINUX", "flags": []});
     config["linux"]["memoryPolicy"] =
         json!({"mode": "MPOL_BIND", "nodes": "0", "flags": ["MPOL_F_STATIC_NODES"]});
@@ -301,6 +304,24 @@ fn a_wrong_value_is_named_by_its_json_path() {
         ("/annotations", json!({"": "x"}), "annotations[\"\"]"),
         ("/process/apparmorProfile", json!("a\nb"), "process.apparmorProfile"),
         ("/process/selinuxLabel", json!("a\u{0}b"), "process.selinuxLabel"),
+        ("/linux/devices/0/type", json!("a"), "linux.devices[0].type: \"a\" is none of c, u, b, p"),
+        ("/linux/devices/0/type", json!(""), "linux.devices[0].type"),
+        ("/linux/devices/0/path", json!(""), "linux.devices[0].path"),
+        ("/linux/devices/0/path", json!("dev/x"), "linux.devices[0].path"),
+        ("/linux/devices/0/path", json!("/"), "linux.devices[0].path"),
+        ("/linux/devices/0/path", json!("/dev/.."), "linux.devices[0].path"),
+        ("/linux/devices/0/path", json!("/dev/x/"), "linux.devices[0].path"),
+        ("/linux/devices/0/path", json!("/dev/a\u{0}b"), "linux.devices[0].path"),
+        ("/linux/devices/0/major", json!(4096), "linux.devices[0].major"),
+        ("/linux/devices/0/major", json!(-1), "linux.devices[0].major"),
+        ("/linux/devices/0/major", Value::Null, "linux.devices[0].major: missing"),
+        ("/linux/devices/0/minor", json!(1_048_576), "linux.devices[0].minor"),
+        ("/linux/devices/0/minor", json!(-1), "linux.devices[0].minor"),
+        ("/linux/devices/0/minor", Value::Null, "linux.devices[0].minor: missing"),
+        ("/linux/devices/0/type", json!("p"), "linux.devices[0].major: a fifo has no numbers"),
+        ("/linux/devices/0/fileMode", json!(0o1_000_000), "linux.devices[0].fileMode"),
+        ("/linux/devices/0/uid", json!(4_294_967_295u64), "linux.devices[0].uid"),
+        ("/linux/devices/0/gid", json!(4_294_967_296u64), "linux.devices[0].gid"),
         ("/linux/mountLabel", json!("a\"b"), "linux.mountLabel"),
         ("/linux/mountLabel", json!("a\nb"), "linux.mountLabel"),
         ("/linux/sysctl", json!({"kernel.hostname": "x"}), "linux.sysctl[\"kernel.hostname\"]"),
@@ -404,8 +425,6 @@ fn what_is_not_supported_is_refused_and_not_ignored() {
     mote_only!("runc supports these");
     let t = Test::new();
     let cases: &[(&str, &str, Value)] = &[
-        ("/linux", "seccomp", json!({"defaultAction": "SCMP_ACT_ERRNO"})),
-        ("", "hooks", json!({"prestart": [{"path": "/bin/true"}]})),
         ("/linux", "uidMappings", json!([{"containerID": 0, "hostID": 1000, "size": 1}])),
         ("/linux", "intelRdt", json!({"closID": "x"})),
     ];

@@ -59,6 +59,26 @@ fn a_scheduler_that_the_kernel_does_not_have_is_named() {
 }
 
 #[test]
+fn a_container_in_a_user_namespace_gets_what_only_the_host_s_root_may_give() {
+    mote_only!("runc 1.1 does not know process.scheduler and ignores it");
+    let t = Test::new();
+    let mut config = spec(&["sleep", "100"]);
+    config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));
+    for field in ["uidMappings", "gidMappings"] {
+        config["linux"][field] = json!([{"containerID": 0, "hostID": 0, "size": 1000}]);
+    }
+    config["process"]["scheduler"] = json!({"policy": "SCHED_RR", "priority": 5});
+    config["process"]["ioPriority"] = json!({"class": "IOPRIO_CLASS_RT", "priority": 2});
+    config["process"]["oomScoreAdj"] = json!(500);
+    let id = t.detached(&config);
+    let pid = t.pid(&id).to_string();
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    assert_eq!(stat(&text, [19, 40, 41]), [0, 5, 2]);
+    assert_eq!(t.command("ionice").args(["-p", &pid]).run().ok(), "realtime: prio 2\n");
+    assert_eq!(fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).unwrap(), "500\n");
+}
+
+#[test]
 fn the_io_priority_is_that_of_the_config() {
     mote_only!("runc 1.1 does not know process.ioPriority and ignores it");
     let t = Test::new();

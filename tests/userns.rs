@@ -294,6 +294,19 @@ fn an_unprivileged_user_runs_a_container_with_the_own_id() {
 }
 
 #[test]
+fn an_unprivileged_user_has_clocks_of_his_own() {
+    mote_only!("runc 1.1 knows no time namespaces");
+    let t = Test::new();
+    let mut config = rootless(&["sh", "-c", "cat /proc/self/timens_offsets /proc/self/oom_score_adj"]);
+    config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "time"}));
+    config["linux"]["timeOffsets"] = json!({"monotonic": {"secs": 9}});
+    config["process"]["oomScoreAdj"] = json!(500);
+    let out = run_as_user(&t, &config);
+    let said: Vec<&str> = out.ok().split_whitespace().collect();
+    assert_eq!(said, ["monotonic", "9", "0", "boottime", "0", "0", "500"], "{out}");
+}
+
+#[test]
 fn an_unprivileged_user_has_all_of_a_containers_life() {
     let t = Test::new();
     let bundle = bundle(&t, "b", &rootless(&["sleep", "1000"]), USER);

@@ -40,16 +40,14 @@ impl Log {
         status
     }
 
-    /// Hands warnings of the library to the log, with `--debug`.
-    pub fn install(&self, debug: bool) {
+    /// Takes what the library has to say. Warnings go to standard error, unless a `level` is asked for: then all of that level
+    /// goes to the log. Engines expect nothing but failures in there.
+    pub fn install(&self, level: Option<log::LevelFilter>) {
         static WARNINGS: OnceLock<Warnings> = OnceLock::new();
-        if !debug {
-            return;
-        }
-        let file = self.file.as_ref().and_then(|file| file.try_clone().ok());
+        let file = self.file.as_ref().filter(|_| level.is_some()).and_then(|file| file.try_clone().ok());
         let warnings = WARNINGS.get_or_init(|| Warnings(Self { file, json: self.json }));
         if log::set_logger(warnings).is_ok() {
-            log::set_max_level(log::LevelFilter::Debug);
+            log::set_max_level(level.unwrap_or(log::LevelFilter::Warn));
         }
     }
 

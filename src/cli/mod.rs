@@ -99,7 +99,7 @@ pub fn main(args: &[OsString]) -> i32 {
         Ok(log) => log,
         Err(error) => return log::Log::default().failure(&error, 1),
     };
-    log.install(globals.has("debug"));
+    log.install(globals.has("debug").then_some(::log::LevelFilter::Debug));
     // As runc reads it: Go's words for true and false.
     let rootless = match globals.text("rootless").as_deref() {
         None | Some("auto") => None,

@@ -6,6 +6,7 @@ use nix::sys::resource::Resource;
 
 use super::{Checked, List, Overrides, Str, Strings, list, missing, refused, wrong};
 use crate::label::Labels;
+use crate::seccomp::Filter;
 use crate::spec;
 use crate::sys::exec::CStrList;
 use crate::tables::{self, lookup};
@@ -39,6 +40,8 @@ pub struct Process<'a> {
     pub rlimits: Vec<(Resource, u64, u64)>,
     /// Whether `execve` may gain no privileges.
     pub no_new_privileges: bool,
+    /// Judges its system calls; `linux.seccomp`.
+    pub seccomp: Option<Filter>,
     /// For `/proc/self/oom_score_adj`.
     pub oom_score_adj: Option<i32>,
     /// What the security modules call it.
@@ -119,6 +122,7 @@ pub fn plan<'a>(
         capabilities: process.capabilities.as_ref().map(capabilities).unwrap_or_default(),
         rlimits: rlimits(process)?,
         no_new_privileges: process.no_new_privileges,
+        seccomp: None,
         oom_score_adj: process.oom_score_adj,
         labels: Labels {
             apparmor: label(b"exec ", process.apparmor_profile, "process.apparmorProfile", strings)?,
@@ -147,7 +151,7 @@ fn label<'a>(
 const DEFAULT_PATH: &CStr = c"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// -1 is "no change" to the kernel, so it can be nobody's id; setresuid(2).
-fn check_id(id: u32, field: &str) -> Checked<()> {
+pub fn check_id(id: u32, field: &str) -> Checked<()> {
     if id == u32::MAX { wrong(field, "expected a number from 0 to 4294967294") } else { Ok(()) }
 }
 

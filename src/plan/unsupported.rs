@@ -8,20 +8,8 @@ pub const WHY: &str = "this version of mote cannot do it yet, and does not run w
 
 /// Refuses the first field that asks for something mote does not do.
 pub fn refuse(spec: &Spec<'_>) -> Checked<()> {
-    let (linux, hooks) = (&spec.linux, &spec.hooks);
-    let asked = [
-        (!hooks.prestart.is_empty(), "hooks.prestart"),
-        (!hooks.create_runtime.is_empty(), "hooks.createRuntime"),
-        (!hooks.create_container.is_empty(), "hooks.createContainer"),
-        (!hooks.start_container.is_empty(), "hooks.startContainer"),
-        (!hooks.poststart.is_empty(), "hooks.poststart"),
-        (!hooks.poststop.is_empty(), "hooks.poststop"),
-        (linux.seccomp.0, "linux.seccomp"),
-        (!linux.devices.is_empty(), "linux.devices"),
-        (linux.time_offsets.0, "linux.timeOffsets"),
-        (linux.intel_rdt.0, "linux.intelRdt"),
-        (!linux.net_devices.is_empty(), "linux.netDevices"),
-    ];
+    let linux = &spec.linux;
+    let asked = [(linux.intel_rdt.0, "linux.intelRdt"), (!linux.net_devices.is_empty(), "linux.netDevices")];
     let mapped = spec.mounts.iter().position(|m| !m.uid_mappings.is_empty() || !m.gid_mappings.is_empty());
     let mapped = mapped.map(|i| format!("mounts[{i}].uidMappings"));
     let first = asked.into_iter().find(|(asked, _)| *asked).map(|(_, field)| field.to_owned());

@@ -7,16 +7,17 @@ use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
+use nix::fcntl::OFlag;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sys::stat::{Mode, SFlag, fstat, fstatat, makedev, mknodat};
+use nix::sys::stat::{fstat, makedev};
 use nix::sys::statvfs::{FsFlags, fstatvfs};
-use nix::unistd::{AccessFlags, chdir, faccessat, fchdir, symlinkat};
+use nix::unistd::{chdir, fchdir, symlinkat};
 
 use crate::plan::{Kind, Mount};
 use crate::sys::file::{self, Passing};
 use crate::sys::mount::{At, attr, mount_setattr, move_mount, open_tree_clone};
 
+pub mod devices;
 pub mod source;
 pub mod walk;
 
@@ -147,66 +148,6 @@ fn remount(mounted: BorrowedFd<'_>, set: u64, clear: u64) -> nix::Result<()> {
     let flags = kept.fold(MsFlags::MS_BIND | MsFlags::MS_REMOUNT, |all, (_, _, flag)| all | *flag);
     fchdir(mounted)?;
     mount(NONE, c".", NONE, flags, NONE)
-}
-
-/// The default devices of runtime-spec config-linux.md: name, major, minor.
-const DEVICES: &[(&CStr, u64, u64)] = &[
-    (c"null", 1, 3),
-    (c"zero", 1, 5),
-    (c"full", 1, 7),
-    (c"random", 1, 8),
-    (c"urandom", 1, 9),
-    (c"tty", 5, 0),
-];
-
-/// Symlinks that programs expect in `/dev`; runtime-spec runtime-linux.md "Dev symbolic links".
-const DEVICE_LINKS: &[(&CStr, &CStr)] = &[
-    (c"fd", c"/proc/self/fd"),
-    (c"stdin", c"/proc/self/fd/0"),
-    (c"stdout", c"/proc/self/fd/1"),
-    (c"stderr", c"/proc/self/fd/2"),
-    (c"ptmx", c"pts/ptmx"),
-    (c"core", c"/proc/kcore"),
-];
-
-/// Makes the default devices and links. One that is there must be what it says: the image may have put anything there.
-pub fn make_devices(root: BorrowedFd<'_>) -> nix::Result<()> {
-    let dev = resolve_or_make(root, c"/dev", Missing::Directory)?;
-    let mode = Mode::from_bits_truncate(0o666);
-    for (name, major, minor) in DEVICES {
-        let device = makedev(*major, *minor);
-        match mknodat(&dev, *name, SFlag::S_IFCHR, mode, device) {
-            Err(Errno::EEXIST) => {
-                let found = fstatat(&dev, *name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
-                if found.st_mode & libc::S_IFMT != libc::S_IFCHR || found.st_rdev != device {
-                    return Err(Errno::EEXIST);
-                }
-            }
-            // In a user namespace nobody may make one.
-            Err(Errno::EPERM) => bind_device(dev.as_fd(), name, device)?,
-            result => result?,
-        }
-    }
-    // As runc and crun have it: a link to what this kernel may not have would dangle.
-    let core = faccessat(AT_FDCWD, c"/proc/kcore", AccessFlags::F_OK, AtFlags::empty()).is_ok();
-    for (name, target) in DEVICE_LINKS.iter().filter(|(name, _)| core || *name != c"core") {
-        match symlinkat(*target, &dev, *name) {
-            Ok(()) | Err(Errno::EEXIST) => {}
-            Err(errno) => return Err(errno),
-        }
-    }
-    Ok(())
-}
-
-/// Binds the host's device of the same name, as long as it is the one that is meant.
-fn bind_device(dev: BorrowedFd<'_>, name: &CStr, device: libc::dev_t) -> nix::Result<()> {
-    let host = Passing::from(file::open(c"/dev", OFlag::O_PATH | OFlag::O_DIRECTORY)?);
-    let tree = clone_tree(At::Beneath(host.as_fd(), name), false)?;
-    let found = fstat(tree.as_fd())?;
-    if found.st_mode & libc::S_IFMT != libc::S_IFCHR || found.st_rdev != device {
-        return Err(Errno::ENODEV);
-    }
-    move_mount(tree.as_fd(), walk::make_file(dev, name)?.as_fd())
 }
 
 /// Opens the host's null device, to be bound over masked files. What the container has by that name may be anything.

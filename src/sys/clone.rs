@@ -26,6 +26,9 @@ struct CloneArgs {
     cgroup: u64,
 }
 
+/// `CLONE_NEWTIME`, which nix does not name. Linux 5.6.
+pub const CLONE_NEWTIME: CloneFlags = CloneFlags::from_bits_retain(0x80);
+
 const CLONE_PIDFD: u64 = 0x1000;
 const CLONE_PARENT: u64 = 0x8000;
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
@@ -85,6 +88,15 @@ pub fn clone(namespaces: CloneFlags, options: &Options<'_>) -> Result<Side, Errn
     let pid = checked(unsafe { syscall!(Sysno::clone, flags, 0, &raw mut pidfd, 0, 0) })?;
     // SAFETY: on success the kernel has put a new descriptor, owned by nobody else, into `pidfd`.
     Ok(unsafe { side(pid, pidfd) })
+}
+
+/// `clone3(2)`, or `clone(2)`, as `fork(2)` with a pidfd.
+pub fn fork() -> Result<Side, Errno> {
+    let (namespaces, options) = (CloneFlags::empty(), Options::default());
+    match clone3(namespaces, &options) {
+        Err(Errno::ENOSYS) => clone(namespaces, &options),
+        result => result,
+    }
 }
 
 /// Tells the sides of a successful clone apart.

@@ -16,6 +16,7 @@ pub mod mount;
 pub mod net;
 pub mod process;
 pub mod scheduling;
+pub mod seccomp;
 pub mod socket;
 pub mod terminal;
 pub mod wait;

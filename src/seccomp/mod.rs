@@ -1,0 +1,47 @@
+//! `linux.seccomp`: from a profile to the program that the kernel runs before each system call.
+//!
+//! `spec -> Profile -> program`: [`profile`] checks, [`compile`] cuts the numbers into ranges and writes a search tree,
+//! [`assembler`] knows the instructions. All of it happens before clone; the child loads what is there.
+
+pub mod assembler;
+pub mod compile;
+pub mod names;
+pub mod profile;
+
+use crate::spec;
+use crate::sys::seccomp::{BPF_MAXINSNS, Instruction};
+use profile::{Profile, Wrong};
+
+#[cfg(test)]
+mod tests;
+
+/// What a child loads.
+#[derive(Debug)]
+pub struct Filter {
+    /// The program.
+    pub program: Vec<Instruction>,
+    /// For seccomp(2).
+    pub flags: u32,
+}
+
+impl Filter {
+    /// Compiles `linux.seccomp`. `None` for a profile that says nothing. An error names the field below `linux.seccomp`.
+    pub fn new(spec: &spec::Seccomp<'_>) -> Result<Option<Self>, Wrong> {
+        let Some(profile) = Profile::check(spec)? else { return Ok(None) };
+        if profile.notifies {
+            return Err((
+                "syscalls".to_owned(),
+                "SCMP_ACT_NOTIFY: this version of mote cannot do it yet".to_owned(),
+            ));
+        }
+        match compile::compile(&profile) {
+            Some(program) => Ok(Some(Self { program, flags: profile.flags })),
+            None => Err(("syscalls".to_owned(), too_long())),
+        }
+    }
+}
+
+/// Why a profile cannot be had that is fine otherwise.
+pub fn too_long() -> String {
+    format!("more rules than fit in the {BPF_MAXINSNS} instructions that the kernel takes")
+}

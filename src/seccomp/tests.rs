@@ -1,0 +1,338 @@
+//! The compiler against the meaning of profiles, for every architecture there is a table of.
+
+use super::assembler::{Call, run};
+use super::compile::compile;
+use super::names::{AARCH64, ARCHES, ARM, Arch, NATIVE, Name, RISCV64, X32, X32_BIT, X86, X86_64};
+use super::profile::{ACTION, ALLOW, Condition, ERRNO, KILL_THREAD, LOG, Operator, Profile, TRACE, Wrong};
+use crate::json;
+use crate::spec::{Seccomp, Spec};
+
+const DOCKER: &str = include_str!("../../tests/samples/docker20-bridge.json");
+const PODMAN: &str = include_str!("../../tests/samples/podman43-p1.json");
+
+fn check(text: &str, native: &'static Arch) -> Result<Option<Profile>, Wrong> {
+    let spec: Seccomp<'_> = json::parse(text.as_bytes()).map_err(|flaw| (flaw.field, flaw.why))?;
+    Profile::check_for(&spec, native)
+}
+
+fn profile(text: &str, native: &'static Arch) -> Profile {
+    match check(text, native) {
+        Ok(Some(profile)) => profile,
+        other => unreachable!("{text}: {other:?}"),
+    }
+}
+
+fn sample(config: &str, native: &'static Arch) -> Profile {
+    let spec: Spec<'_> = json::parse(config.as_bytes()).unwrap_or_else(|flaw| unreachable!("{flaw:?}"));
+    let checked = spec.linux.seccomp.map(|seccomp| Profile::check_for(&seccomp, native));
+    checked.and_then(Result::ok).flatten().unwrap_or_else(|| unreachable!())
+}
+
+/// What the rules say, read one by one.
+fn meaning(profile: &Profile, call: &Call) -> u32 {
+    let x32 = call.number & X32_BIT != 0;
+    let arches = profile.arches.iter().filter(|arch| arch.audit == call.arch);
+    let Some(arch) = arches.clone().find(|arch| arch.audit != X86_64.audit || (arch.bit != 0) == x32) else {
+        let native = call.number == u32::MAX && arches.count() > 0;
+        return if native { profile.default } else { KILL_THREAD };
+    };
+    let half = if arch.wide { u64::MAX } else { u64::from(u32::MAX) };
+    let holds = |c: &Condition| {
+        let argument = call.arguments[usize::from(c.argument)] & half;
+        let (value, mask) = (c.value & half, c.mask & half);
+        match c.operator {
+            Operator::Eq => argument == value,
+            Operator::Ne => argument != value,
+            Operator::Lt => argument < value,
+            Operator::Le => argument <= value,
+            Operator::Gt => argument > value,
+            Operator::Ge => argument >= value,
+            Operator::MaskedEq => argument & mask == value & mask,
+        }
+    };
+    let rules: Vec<_> = profile
+        .entries
+        .iter()
+        .filter(|(name, _)| arch.number(*name) == Some(call.number))
+        .map(|(_, rule)| &profile.rules[*rule])
+        .collect();
+    if let Some(plain) = rules.iter().find(|rule| rule.conditions.is_empty()) {
+        return plain.verdict;
+    }
+    let holding = rules.iter().filter(|rule| rule.conditions.iter().all(holds));
+    if let Some(rule) = holding.min_by_key(|rule| (rule.verdict & ACTION).cast_signed()) {
+        return rule.verdict;
+    }
+    let last = profile.named.iter().filter_map(|name| arch.number(*name)).max();
+    let passes = matches!(profile.default & ACTION, ALLOW | LOG | TRACE);
+    if !passes && last.is_some_and(|last| call.number > last) {
+        return ERRNO | libc::ENOSYS.unsigned_abs();
+    }
+    profile.default
+}
+
+/// Numbers from nowhere in particular, the same in every run.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn below(&mut self, end: u64) -> u64 {
+        self.next() % end
+    }
+
+    fn of<T: Copy>(&mut self, all: &[T]) -> T {
+        all[usize::try_from(self.below(all.len() as u64)).unwrap_or(0)]
+    }
+}
+
+/// Values at which comparisons of this profile turn, and some others.
+fn interesting(profile: &Profile) -> Vec<u64> {
+    let mut values = vec![0, 1, u64::MAX, 1 << 31, 1 << 32, u64::from(u32::MAX)];
+    for condition in profile.rules.iter().flat_map(|rule| &rule.conditions) {
+        for value in [condition.value, condition.mask, condition.value & condition.mask, !condition.mask] {
+            values.extend([
+                value,
+                value.wrapping_add(1),
+                value.wrapping_sub(1),
+                value ^ 1 << 32,
+                value ^ 1 << 63,
+            ]);
+        }
+    }
+    values
+}
+
+fn compare(profile: &Profile, count: u64, random: &mut Random) {
+    let program = compile(profile).unwrap_or_else(|| unreachable!("too long"));
+    let values = interesting(profile);
+    let audits: Vec<u32> = profile.arches.iter().map(|arch| arch.audit).chain([0, X86.audit]).collect();
+    let one = |call: Call| {
+        let verdict = run(&program, &call).map(|run| run.verdict);
+        assert_eq!(verdict, Some(meaning(profile, &call)), "{call:x?} under {profile:?}");
+    };
+    for number in (0..520).chain(X32_BIT..X32_BIT + 560).chain([X32_BIT - 1, u32::MAX - 1, u32::MAX]) {
+        audits.iter().for_each(|&arch| one(Call { number, arch, arguments: [0; 6] }));
+    }
+    // Calls with conditions get most of the inputs.
+    let with: Vec<(u32, u32)> = profile
+        .arches
+        .iter()
+        .flat_map(|arch| {
+            let named =
+                profile.entries.iter().filter(|(_, rule)| !profile.rules[*rule].conditions.is_empty());
+            named.filter_map(|(name, _)| Some((arch.audit, arch.number(*name)?)))
+        })
+        .collect();
+    if !with.is_empty() {
+        for _ in 0..count {
+            let (arch, number) = random.of(&with);
+            let arguments = std::array::from_fn(|_| random.of(&values));
+            one(Call { number, arch, arguments });
+        }
+    }
+}
+
+#[test]
+fn the_profiles_of_docker_and_podman_mean_what_they_say() {
+    let mut random = Random(7);
+    for config in [DOCKER, PODMAN] {
+        for native in [&X86_64, &AARCH64, &RISCV64] {
+            // Its x86 lets socketcall and ipc through whole, so that what goes through them needs no model.
+            compare(&sample(config, native), 4_000, &mut random);
+        }
+    }
+}
+
+/// A profile that nobody would write.
+fn random_profile(random: &mut Random) -> Profile {
+    let verdicts = [ALLOW, LOG, TRACE | 7, ERRNO | 1, ERRNO | 38, 0x0003_0000, 0x8000_0000, KILL_THREAD];
+    let natives: [&[&'static Arch]; 3] = [&[&X86_64, &X32], &[&AARCH64, &ARM], &[&RISCV64]];
+    let arches = random.of(&natives);
+    let some = if random.below(2) == 0 { arches } else { &arches[..1] };
+    let names: Vec<Name> = Name::all().collect();
+    let mut profile = Profile { arches: some.to_vec(), ..Profile::new(random.of(&verdicts)) };
+    let values = [0, 1, 8, 0xffff_ffff, 1 << 32, (1 << 32) + 8, u64::MAX, 0x7e02_0000];
+    for _ in 0..random.below(40) + 1 {
+        let verdict = random.of(&verdicts);
+        let mut conditions = Vec::new();
+        for argument in 0..6 {
+            if random.below(4) == 0 {
+                let operators = [
+                    Operator::Eq,
+                    Operator::Ne,
+                    Operator::Lt,
+                    Operator::Le,
+                    Operator::Gt,
+                    Operator::Ge,
+                    Operator::MaskedEq,
+                ];
+                let operator = random.of(&operators);
+                let mask = if operator == Operator::MaskedEq { random.of(&values) } else { u64::MAX };
+                conditions.push(Condition { argument, operator, value: random.of(&values) & mask, mask });
+            }
+        }
+        let rule = profile.rules.len();
+        profile.rules.push(super::profile::Rule { verdict, conditions });
+        // Few names, so that several rules are about the same call.
+        for _ in 0..random.below(3) + 1 {
+            let name = if random.below(3) > 0 {
+                names[usize::try_from(random.below(5) * 61).unwrap_or(0)]
+            } else {
+                random.of(&names)
+            };
+            profile.named.push(name);
+            if verdict != profile.default {
+                profile.entries.push((name, rule));
+            }
+        }
+    }
+    profile
+}
+
+#[test]
+fn profiles_that_nobody_would_write_mean_what_they_say() {
+    let mut random = Random(0x5eed);
+    for _ in 0..150 {
+        let profile = random_profile(&mut random);
+        compare(&profile, 400, &mut random);
+    }
+}
+
+#[test]
+fn calls_through_socketcall_follow_the_rules_of_the_call() {
+    let text = r#"{"defaultAction":"SCMP_ACT_ERRNO","architectures":["SCMP_ARCH_X86"],
+        "syscalls":[{"names":["socket","bind","shmget"],"action":"SCMP_ACT_ALLOW"},
+        {"names":["connect"],"action":"SCMP_ACT_ALLOW","args":[{"index":0,"value":3,"op":"SCMP_CMP_EQ"},{"index":1,"value":5,"op":"SCMP_CMP_EQ"}]}]}"#;
+    let program = compile(&profile(text, &X86_64)).unwrap_or_default();
+    let says = |name, a0, a1| {
+        let number = Name::of(name).and_then(|name| X86.number(name)).unwrap_or(u32::MAX);
+        let call = Call { number, arch: X86.audit, arguments: [a0, a1, 0, 0, 0, 0] };
+        run(&program, &call).map(|run| run.verdict)
+    };
+    let (yes, no) = (Some(ALLOW), Some(ERRNO | 1));
+    for (name, a0, a1, expected) in [
+        ("socket", 0, 0, yes),
+        ("socketcall", 1, 0, yes),
+        ("socketcall", 2, 0, yes),
+        ("socketcall", 4, 0, no),
+        ("socketcall", 3, 5, yes),
+        ("socketcall", 3, 4, no),
+        ("ipc", 23, 0, yes),
+        ("ipc", 24, 0, no),
+        ("connect", 3, 5, yes),
+        ("connect", 4, 5, no),
+    ] {
+        assert_eq!(says(name, a0, a1), expected, "{name}({a0}, {a1})");
+    }
+}
+
+#[test]
+fn one_argument_twice_in_a_rule_makes_a_rule_of_each_comparison() {
+    let text = r#"{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{"names":["socket"],"action":"SCMP_ACT_ALLOW","args":[
+        {"index":0,"value":1,"op":"SCMP_CMP_EQ"},{"index":0,"value":2,"op":"SCMP_CMP_EQ"},{"index":1,"value":9,"op":"SCMP_CMP_EQ"}]}]}"#;
+    let program = compile(&profile(text, NATIVE)).unwrap_or_default();
+    let number = Name::of("socket").and_then(|name| NATIVE.number(name)).unwrap_or(0);
+    for (arguments, verdict) in [([1, 0], ALLOW), ([2, 0], ALLOW), ([3, 9], ALLOW), ([3, 0], ERRNO | 1)] {
+        let [a, b] = arguments;
+        let call = Call { number, arch: NATIVE.audit, arguments: [a, b, 0, 0, 0, 0] };
+        assert_eq!(run(&program, &call).map(|run| run.verdict), Some(verdict), "{arguments:?}");
+    }
+}
+
+#[test]
+fn each_wrong_field_is_named() {
+    let rule = |rest: &str| {
+        format!(
+            r#"{{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{{"names":["read"],"action":"SCMP_ACT_LOG"}},{{{rest}}}]}}"#
+        )
+    };
+    let args = |args: &str| rule(&format!(r#""names":["read"],"action":"SCMP_ACT_ERRNO","args":[{args}]"#));
+    let seven = [r#"{"index":0,"value":1,"op":"SCMP_CMP_EQ"}"#; 7].join(",");
+    for (text, field) in [
+        (r#"{"defaultAction":"ALLOW"}"#.to_owned(), "defaultAction"),
+        (r#"{"syscalls":[{"names":["read"],"action":"SCMP_ACT_ALLOW"}]}"#.to_owned(), "defaultAction"),
+        (r#"{"defaultAction":"SCMP_ACT_NOTIFY"}"#.to_owned(), "defaultAction"),
+        (r#"{"defaultAction":"SCMP_ACT_ERRNO","defaultErrnoRet":4096}"#.to_owned(), "defaultErrnoRet"),
+        (
+            r#"{"defaultAction":"SCMP_ACT_ALLOW","architectures":["SCMP_ARCH_X86","SCMP_ARCH_VAX"]}"#
+                .to_owned(),
+            "architectures[1]",
+        ),
+        (r#"{"defaultAction":"SCMP_ACT_ALLOW","architectures":["X86"]}"#.to_owned(), "architectures[0]"),
+        (
+            r#"{"defaultAction":"SCMP_ACT_ALLOW","flags":["SECCOMP_FILTER_FLAG_LOG","LOG"]}"#.to_owned(),
+            "flags[1]",
+        ),
+        (rule(r#""names":["read"],"action":"SCMP_ACT_DENY""#), "syscalls[1].action"),
+        (rule(r#""names":["read"]"#), "syscalls[1].action"),
+        (rule(r#""names":["read",""],"action":"SCMP_ACT_TRAP""#), "syscalls[1].names[1]"),
+        (rule(r#""names":["read"],"action":"SCMP_ACT_ERRNO","errnoRet":4096"#), "syscalls[1].errnoRet"),
+        (rule(r#""names":["read"],"action":"SCMP_ACT_TRACE","errnoRet":65536"#), "syscalls[1].errnoRet"),
+        (rule(r#""names":["read"],"action":"SCMP_ACT_NOTIFY""#), "listenerPath"),
+        (rule(r#""names":["write"],"action":"SCMP_ACT_NOTIFY""#), "syscalls[1].names[0]"),
+        (args(&seven), "syscalls[1].args"),
+        (args(r#"{"index":6,"value":1,"op":"SCMP_CMP_EQ"}"#), "syscalls[1].args[0].index"),
+        (args(r#"{"index":0,"value":1,"op":"=="}"#), "syscalls[1].args[0].op"),
+        (args(r#"{"index":0,"value":-1,"op":"SCMP_CMP_EQ"}"#), "syscalls[1].args[0].value"),
+    ] {
+        match check(&text, NATIVE) {
+            Err((path, _)) => assert_eq!(path, field, "{text}"),
+            other => unreachable!("{text}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn what_engines_write_for_no_profile_is_none() {
+    assert!(matches!(check("{}", NATIVE), Ok(None)));
+    let text = r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["no_such_call"],"action":"SCMP_ACT_ERRNO","errnoRet":1}],
+        "architectures":["SCMP_ARCH_MIPS"],"flags":[]}"#;
+    let profile = profile(text, NATIVE);
+    assert_eq!((profile.entries.len(), profile.arches.len(), profile.flags), (0, 1, 0));
+    // An error where none is given is nobody's mistake: Podman writes them.
+    assert!(check(r#"{"defaultAction":"SCMP_ACT_ALLOW","defaultErrnoRet":70000}"#, NATIVE).is_ok());
+}
+
+#[test]
+fn a_profile_too_long_for_the_kernel_is_refused() {
+    let rule = |n: u64| {
+        format!(
+            r#"{{"names":["ioctl"],"action":"SCMP_ACT_ALLOW","args":[{{"index":1,"value":{n},"op":"SCMP_CMP_NE"}},{{"index":2,"value":{n},"op":"SCMP_CMP_GT"}}]}}"#
+        )
+    };
+    let rules: Vec<_> = (0..3000).map(|n| rule(n * 7)).collect();
+    let text = format!(r#"{{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{}]}}"#, rules.join(","));
+    assert_eq!(compile(&profile(&text, NATIVE)), None);
+}
+
+#[test]
+fn hot_calls_are_near_the_root() {
+    let program = compile(&sample(DOCKER, &X86_64)).unwrap_or_default();
+    let steps = |name: &str| {
+        let number = Name::of(name).and_then(|name| X86_64.number(name)).unwrap_or(u32::MAX);
+        run(&program, &Call { number, arch: X86_64.audit, arguments: [0; 6] }).map_or(0, |run| run.steps)
+    };
+    let all: Vec<_> = [
+        "read",
+        "write",
+        "close",
+        "mmap",
+        "futex",
+        "openat",
+        "newfstatat",
+        "epoll_wait",
+        "recvfrom",
+        "sendto",
+    ]
+    .map(|name| (name, steps(name)))
+    .to_vec();
+    eprintln!("{} instructions, {all:?}", program.len());
+    assert!(all.iter().all(|(_, steps)| *steps <= 9), "{all:?}");
+    assert!(ARCHES.len() == 6);
+}

@@ -1,0 +1,204 @@
+//! `linux.seccomp` in the kernel: every action seen from inside a container. What programs mean is tested beside the compiler.
+#![cfg(target_arch = "x86_64")]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod common;
+
+use common::{Test, spec};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+const GETPID: i64 = 39;
+const GETPPID: i64 = 110;
+const GETPPID_32: i64 = 64;
+const EPERM: i64 = 1;
+const ENOSYS: i64 = 38;
+
+/// The program that makes the calls; see probe.c.
+fn probe() -> &'static Path {
+    static PROBE: OnceLock<PathBuf> = OnceLock::new();
+    PROBE.get_or_init(|| {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("seccomp-probe");
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/seccomp/probe.c");
+        let made = Command::new("cc").args(["-O1", "-static", "-o"]).arg(&path).arg(source).status();
+        assert!(made.expect("cc").success(), "probe.c");
+        path
+    })
+}
+
+/// A config with this profile that runs the probe.
+fn config(seccomp: Value, args: &[&str]) -> Value {
+    let mut config = spec(&[&["/mnt/probe"], args].concat());
+    config["linux"]["seccomp"] = seccomp;
+    let source = probe().to_str().unwrap();
+    common::add_mount(&mut config, "/mnt/probe", "bind", source, &["bind", "ro"]);
+    config
+}
+
+/// Everything is allowed but getppid, which gets this action.
+fn but_getppid(action: &str) -> Value {
+    json!({"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86"],
+        "syscalls": [{"names": ["getppid"], "action": action}]})
+}
+
+#[track_caller]
+fn says(t: &Test, seccomp: Value, args: &[&str]) -> String {
+    t.run(&config(seccomp, args)).ok().trim_end().to_owned()
+}
+
+#[test]
+fn each_action_is_seen_by_the_program() {
+    let t = Test::new();
+    let getppid = GETPPID.to_string();
+    let call = ["call", &getppid];
+    assert_eq!(says(&t, but_getppid("SCMP_ACT_ALLOW"), &call), "0");
+    assert_eq!(says(&t, but_getppid("SCMP_ACT_LOG"), &call), "0");
+    assert_eq!(says(&t, but_getppid("SCMP_ACT_ERRNO"), &call), format!("errno {EPERM}"));
+    assert_eq!(says(&t, but_getppid("SCMP_ACT_TRAP"), &call), format!("trapped {GETPPID}"));
+    // Nobody traces it.
+    assert_eq!(says(&t, but_getppid("SCMP_ACT_TRACE"), &call), format!("errno {ENOSYS}"));
+    let mut traced = but_getppid("SCMP_ACT_TRACE");
+    traced["syscalls"][0]["errnoRet"] = json!(1234);
+    assert_eq!(says(&t, traced, &["traced", &getppid]), "told 1234");
+
+    for (action, lives) in
+        [("SCMP_ACT_KILL_THREAD", true), ("SCMP_ACT_KILL", true), ("SCMP_ACT_KILL_PROCESS", false)]
+    {
+        let out = t.run(&config(but_getppid(action), &["thread", &getppid]));
+        assert_eq!(out.stdout.contains("the first lives"), lives, "{action}: {out}");
+        assert_eq!(out.code(), if lives { 0 } else { 128 + 31 }, "{action}: {out}");
+    }
+}
+
+#[test]
+fn errors_are_those_of_the_profile() {
+    let t = Test::new();
+    let call = ["call", &GETPPID.to_string()];
+    let mut seccomp = but_getppid("SCMP_ACT_ERRNO");
+    seccomp["syscalls"][0]["errnoRet"] = json!(4095);
+    assert_eq!(says(&t, seccomp, &call), "errno 4095");
+    let mut seccomp = but_getppid("SCMP_ACT_ERRNO");
+    seccomp["syscalls"][0]["errnoRet"] = json!(0);
+    assert_eq!(says(&t, seccomp, &call), "0");
+}
+
+#[test]
+fn arguments_are_compared_in_all_their_64_bits() {
+    let t = Test::new();
+    for (op, value, two, yes, no) in [
+        ("SCMP_CMP_EQ", "0x100000002", "0", "0x100000002", "2"),
+        ("SCMP_CMP_NE", "0x100000002", "0", "2", "0x100000002"),
+        ("SCMP_CMP_GT", "0x100000002", "0", "0x200000000", "3"),
+        ("SCMP_CMP_GE", "0x100000002", "0", "0x100000002", "0x100000001"),
+        ("SCMP_CMP_LT", "0x100000002", "0", "0xffffffff", "0x200000000"),
+        ("SCMP_CMP_LE", "0x100000002", "0", "0x100000002", "0x100000003"),
+        ("SCMP_CMP_MASKED_EQ", "0x700000000", "0x100000000", "0xf1ffffffff", "0x3ffffffff"),
+    ] {
+        let number = |hex: &str| u64::from_str_radix(hex.trim_start_matches("0x"), 16).unwrap();
+        let seccomp = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["getppid"],
+            "action": "SCMP_ACT_ERRNO", "errnoRet": 77,
+            "args": [{"index": 2, "value": number(value), "valueTwo": number(two), "op": op}]}]});
+        let call = |third: &str| says(&t, seccomp.clone(), &["call", &GETPPID.to_string(), "0", "0", third]);
+        assert_eq!((call(yes), call(no)), ("errno 77".to_owned(), "0".to_owned()), "{op}");
+    }
+}
+
+#[test]
+fn calls_of_other_architectures_follow_the_same_rules_or_end_the_thread() {
+    let t = Test::new();
+    let call = ["call32", &GETPPID_32.to_string()];
+    assert_eq!(says(&t, but_getppid("SCMP_ACT_ERRNO"), &call), format!("errno {EPERM}"));
+    let mut seccomp = but_getppid("SCMP_ACT_ERRNO");
+    seccomp["architectures"] = json!(["SCMP_ARCH_X86_64", "SCMP_ARCH_AARCH64"]);
+    assert_eq!(t.run(&config(seccomp, &call)).code(), 128 + 31);
+}
+
+#[test]
+fn calls_newer_than_the_profile_are_not_there() {
+    let t = Test::new();
+    let mut seccomp: Value = serde_json::from_str(include_str!("samples/docker20-bridge.json")).unwrap();
+    let seccomp = seccomp["linux"]["seccomp"].take();
+    for (number, result) in [("460", "errno 38"), ("9999", "errno 38"), ("165", "errno 1"), ("39", "1")] {
+        assert_eq!(says(&t, seccomp.clone(), &["call", number]), result, "{number}");
+    }
+}
+
+#[test]
+fn the_filter_holds_with_and_without_no_new_privileges_and_for_any_user() {
+    let t = Test::new();
+    for nnp in [true, false] {
+        for uid in [0, 1000] {
+            let mut config = config(but_getppid("SCMP_ACT_ERRNO"), &["call", &GETPPID.to_string()]);
+            config["process"]["noNewPrivileges"] = json!(nnp);
+            config["process"]["user"] = json!({"uid": uid, "gid": uid});
+            assert_eq!(t.run(&config).ok(), format!("errno {EPERM}\n"), "{nnp} {uid}");
+            let bundle = t.bundle(&format!("waits.{nnp}.{uid}"), &config);
+            let id = t.create(&bundle);
+            t.verb("start", &id).ok();
+            t.wait_status(&id, "stopped");
+        }
+    }
+}
+
+#[test]
+fn with_no_new_privileges_a_profile_needs_to_allow_little_more_than_execve() {
+    mote_only!("runc needs more calls between the filter and execve");
+    let t = Test::new();
+    let names = [
+        "execve",
+        "exit_group",
+        "write",
+        "brk",
+        "arch_prctl",
+        "set_tid_address",
+        "set_robust_list",
+        "rseq",
+        "prlimit64",
+        "readlinkat",
+        "getrandom",
+        "mprotect",
+        "rt_sigaction",
+        "newfstatat",
+        "getpid",
+        "readlink",
+        "fstat",
+    ];
+    let seccomp = json!({"defaultAction": "SCMP_ACT_KILL_PROCESS", "syscalls": [{"names": names, "action": "SCMP_ACT_ALLOW"}]});
+    let mut config = config(seccomp, &["call", &GETPID.to_string()]);
+    config["process"]["noNewPrivileges"] = json!(true);
+    let bundle = t.bundle("strict", &config);
+    let id = t.create(&bundle);
+    t.verb("start", &id).ok();
+    t.wait_status(&id, "stopped");
+    assert_eq!(t.run_bundle(&bundle).run().ok(), "1\n");
+}
+
+#[test]
+fn flags_reach_the_kernel() {
+    let t = Test::new();
+    for flags in [
+        json!([]),
+        json!(["SECCOMP_FILTER_FLAG_TSYNC", "SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW"]),
+    ] {
+        let mut seccomp = but_getppid("SCMP_ACT_ERRNO");
+        seccomp["flags"] = flags;
+        assert_eq!(says(&t, seccomp, &["call", &GETPPID.to_string()]), "errno 1");
+    }
+}
+
+#[test]
+fn the_profiles_of_engines_hold_their_shells() {
+    let t = Test::new();
+    for sample in [include_str!("samples/docker20-bridge.json"), include_str!("samples/podman43-p1.json")] {
+        let mut sample: Value = serde_json::from_str(sample).unwrap();
+        let seccomp = sample["linux"]["seccomp"].take();
+        let script = "grep -E '^Seccomp' /proc/self/status; ls / >/dev/null && (sleep 0; echo done | cat); mount -t tmpfs x /mnt 2>&1";
+        let mut config = spec(&["sh", "-c", script]);
+        config["linux"]["seccomp"] = seccomp;
+        let out = t.run(&config);
+        assert!(out.stdout.contains("Seccomp:\t2\n") && out.stdout.contains("done\n"), "{out}");
+        assert!(out.code() != 0, "{out}");
+    }
+}

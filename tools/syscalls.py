@@ -15,6 +15,8 @@ import tempfile
 
 COLUMNS = ["x86_64", "x86", "x32", "aarch64", "arm", "riscv64"]
 X32_HEADER = "/usr/include/x86_64-linux-gnu/asm/unistd_x32.h"
+# Newer than that header and marked "64", not "common", in the kernel's arch/x86/entry/syscalls/syscall_64.tbl.
+NOT_X32 = {"map_shadow_stack"}
 ARM_HEADER = "usr/arm-linux-gnueabihf/include/asm/unistd.h"
 
 
@@ -36,7 +38,7 @@ def x32(x86_64):
     rows = re.findall(r"#define __NR_(\w+) \(__X32_SYSCALL_BIT \+ (\d+)\)", open(X32_HEADER).read())
     table = {name: int(number) for name, number in rows}
     newest = max(number for number in table.values() if number < 512)
-    return table | {name: number for name, number in x86_64.items() if number > newest}
+    return table | {name: number for name, number in x86_64.items() if number > newest and name not in NOT_X32}
 
 
 def arm_private():

@@ -4,13 +4,13 @@
 //! calls that programs make most near its root. Calls with conditions lead to code that compares arguments, one half at
 //! a time, each half loaded and compared once for all rules that ask about it.
 //!
-//! Which of several rules for one call counts: one without conditions, the first of them if there are several. Among
+//! Which of several rules for one call counts: one without conditions (or with masks that leave none), the first of them if there are several. Among
 //! those with conditions the most restrictive action whose conditions hold, as the kernel has it for several filters, and
 //! the first of the file among different errors.
 
 use super::assembler::{Assembler, JEQ, JGE, JGT, JSET, Range, Target, Word};
 use super::names::{Arch, Name, X32_BIT};
-use super::profile::{ACTION, ALLOW, Condition, ERRNO, KILL_THREAD, LOG, Operator, Profile, TRACE};
+use super::profile::{ACTION, ALLOW, Condition, ERRNO, KILL_THREAD, LOG, Operator, Profile, Rule, TRACE};
 use crate::sys::seccomp::Instruction;
 
 /// What a call gets for which the kernel has no number.
@@ -55,7 +55,7 @@ const HOT: &[(&str, u32)] = &[
 
 /// Calls that x86 programs make through another with a number in its first argument: socketcall(2) and ipc(2).
 /// linux/net.h, linux/ipc.h
-const MULTIPLEXED: &[(&str, &str, u64)] = &[
+pub const MULTIPLEXED: &[(&str, &str, u64)] = &[
     ("socket", "socketcall", 1),
     ("bind", "socketcall", 2),
     ("connect", "socketcall", 3),
@@ -198,19 +198,20 @@ impl Compiler<'_> {
 
     /// Where a call leads for which there are these rules.
     fn decide(&mut self, entries: &[Entry], wide: bool) -> Target {
-        let rules = || entries.iter().filter_map(|entry| Some((entry, self.profile.rules.get(entry.rule)?)));
-        let mut plain = rules().filter(|(entry, rule)| entry.through.is_none() && rule.conditions.is_empty());
-        if let Some((_, rule)) = plain.next() {
-            return Target::Return(rule.verdict);
+        let rules = entries.iter().filter_map(|entry| Some((entry, self.profile.rules.get(entry.rule)?)));
+        let narrowed = |(entry, rule): (&Entry, &Rule)| {
+            (rule.verdict, conditions(&rule.conditions, entry.through, wide))
+        };
+        let mut rules: Vec<(u32, Vec<Condition>)> = rules.map(narrowed).collect();
+        if let Some((verdict, _)) = rules.iter().find(|(_, conditions)| conditions.is_empty()) {
+            return Target::Return(*verdict);
         }
-        let mut sorted: Vec<_> = rules().collect();
-        sorted.sort_by_key(|(_, rule)| (rule.verdict & ACTION).cast_signed());
+        rules.sort_by_key(|(verdict, _)| (verdict & ACTION).cast_signed());
         let mut classes: Classes = Vec::new();
-        for (entry, rule) in sorted {
-            let conditions = conditions(&rule.conditions, entry.through, wide);
+        for (verdict, conditions) in rules {
             match classes.last_mut() {
-                Some((verdict, rules)) if *verdict == rule.verdict => rules.push(conditions),
-                _ => classes.push((rule.verdict, vec![conditions])),
+                Some((last, rules)) if *last == verdict => rules.push(conditions),
+                _ => classes.push((verdict, vec![conditions])),
             }
         }
         if let Some((.., target)) = self.written.iter().find(|(w, other, _)| *w == wide && *other == classes)

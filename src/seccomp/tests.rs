@@ -56,7 +56,9 @@ fn meaning(profile: &Profile, call: &Call) -> u32 {
         .filter(|(name, _)| arch.number(*name) == Some(call.number))
         .map(|(_, rule)| &profile.rules[*rule])
         .collect();
-    if let Some(plain) = rules.iter().find(|rule| rule.conditions.is_empty()) {
+    // A mask that leaves nothing asks for nothing.
+    let vacuous = |c: &Condition| c.operator == Operator::MaskedEq && c.mask & half == 0;
+    if let Some(plain) = rules.iter().find(|rule| rule.conditions.iter().all(vacuous)) {
         return plain.verdict;
     }
     let holding = rules.iter().filter(|rule| rule.conditions.iter().all(holds));

@@ -234,11 +234,13 @@ fn cgroup_view<'a>(
         if own.contains(CloneFlags::CLONE_NEWCGROUP) {
             mounts.mounts.push(Mount { fstype: c"cgroup2", data: c"", ..mount });
         } else {
-            // Without a cgroup of its own it is in its caller's.
-            let callers = cgroups.hierarchies().map_err(|why| (format!("mounts[{index}]"), why))?;
-            let callers = callers.iter().find(|hierarchy| hierarchy.v2).map_or("", |found| &found.own);
             let below = match own_cgroup.path.to_bytes() {
-                b"" => callers.trim_start_matches('/').as_bytes(),
+                // Without a cgroup of its own it is in its caller's.
+                b"" => {
+                    let all = cgroups.hierarchies().map_err(|why| (format!("mounts[{index}]"), why))?;
+                    let callers = all.iter().find(|hierarchy| hierarchy.v2).map_or("", |found| &found.own);
+                    callers.trim_start_matches('/').as_bytes()
+                }
                 path => path,
             };
             let source = strings.concat(&[cgroup::MOUNT.as_bytes(), b"/", below]).map_err(full)?;

@@ -14,6 +14,7 @@ use crate::hooks::{self, Broken};
 use crate::host;
 use crate::input::{self, Input};
 use crate::json;
+use crate::netdevices;
 use crate::parent::{self, Spawn};
 use crate::plan::{self, Hooks, Overrides, Plan, When};
 use crate::spec::Spec;
@@ -222,6 +223,8 @@ pub fn create(request: &Request<'_>) -> Result<Made> {
     let run_hooks = |when, watch: Option<BorrowedFd<'_>>| {
         hooks::run(&plan.hooks, when, pid.as_raw(), watch).map_err(|broken| broken.explain(&plan.hooks))
     };
+    // Until the container is well they go back where they were when this ends.
+    let mut moved = None;
     let mut answer = |ask, child: Option<BorrowedFd<'_>>| match ask {
         Ask::Container => {
             [When::Prestart, When::CreateRuntime].into_iter().try_for_each(|when| run_hooks(when, child))
@@ -231,7 +234,10 @@ pub fn create(request: &Request<'_>) -> Result<Made> {
             host::privileged(&plan, pid).map_err(|failure| failure.explain(&plan))?;
             userns::write_maps(pid, &plan.maps)
         }
-        Ask::Runtime => Ok(()), // nothing asks for it yet
+        Ask::Runtime => match child {
+            Some(child) => netdevices::enter(&plan.net_devices, child).map(|all| moved = Some(all)),
+            None => Err(Errno::ESRCH).during("linux.netDevices", ""),
+        },
     };
     let made = held.ready(&plan, !request.wait, &mut answer).and_then(|pidfd| {
         // The child is well, so it is no longer ended by being dropped.
@@ -250,6 +256,9 @@ pub fn create(request: &Request<'_>) -> Result<Made> {
             let _ = std::fs::remove_file(file); // as much as can be taken back
         }
     })?;
+    if let Some(moved) = moved {
+        moved.keep();
+    }
     std::mem::forget(undo);
     let (cgroup, every, hooks) = (place.path.to_owned(), place.every, record.hooks);
     let mut entry = entry;

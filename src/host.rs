@@ -8,6 +8,8 @@ use nix::sys::stat::stat;
 use nix::sys::statfs::{FsType, statfs};
 use nix::unistd::Pid;
 
+use crate::error::words;
+use crate::netdevices;
 use crate::plan::{Checked, Plan, sysctl};
 use crate::procfs::Procfs;
 use crate::scheduling;
@@ -16,7 +18,11 @@ use crate::stage::{At, Failure, Stage};
 /// Refuses what this host cannot do, and what would change the host.
 pub fn check(plan: &mut Plan<'_>) -> Checked<()> {
     modules(plan)?;
-    joined(plan)
+    joined(plan)?;
+    netdevices::check(&plan.net_devices).map_err(|(i, errno)| {
+        let name = plan.net_devices.get(i).map_or(c"", |device| device.name).to_string_lossy();
+        (format!("linux.netDevices[\"{name}\"]"), words(errno).to_ascii_lowercase())
+    })
 }
 
 /// Does to the process `pid`, which is in a new user namespace, what it cannot do itself.
@@ -66,6 +72,9 @@ fn selinux_is_on() -> bool {
 fn joined(plan: &Plan<'_>) -> Checked<()> {
     for join in &plan.join {
         let (own, field) = match join.kind {
+            CloneFlags::CLONE_NEWNET if !plan.net_devices.is_empty() => {
+                (c"/proc/self/ns/net", Some("linux.netDevices"))
+            }
             CloneFlags::CLONE_NEWNET => (c"/proc/self/ns/net", None),
             CloneFlags::CLONE_NEWIPC => (c"/proc/self/ns/ipc", None),
             CloneFlags::CLONE_NEWUTS if plan.hostname.is_some() => (c"/proc/self/ns/uts", Some("hostname")),

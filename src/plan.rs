@@ -20,6 +20,7 @@ use crate::tables::{self, Effect, lookup};
 mod hooks;
 pub mod ids;
 mod mounts;
+mod netdevices;
 mod nodes;
 mod process;
 pub mod resources;
@@ -30,6 +31,7 @@ mod unsupported;
 
 pub use hooks::{Hook, Hooks, KINDS as HOOK_KINDS, When, plan as plan_hooks};
 pub use mounts::{Kind, Mount};
+pub use netdevices::NetDevice;
 pub use nodes::Node;
 pub use process::{CapabilitySets, Process};
 pub use scheduling::{NumberSet, Scheduling};
@@ -71,6 +73,8 @@ pub struct Plan<'a> {
     pub readonly: Vec<&'a CStr>,
     /// Whether `/dev` is the container's own, to be filled with the default devices.
     pub make_devices: bool,
+    /// Network devices to move into the container.
+    pub net_devices: Vec<NetDevice<'a>>,
     /// Device nodes to make, in order.
     pub nodes: Vec<Node<'a>>,
     /// Kernel parameters: path below `/proc` and value.
@@ -220,7 +224,7 @@ pub fn make<'a>(
     let asks = Asks {
         maps: new_namespaces.contains(CloneFlags::CLONE_NEWUSER),
         container: hooks.any(&[When::Prestart, When::CreateRuntime]),
-        ..Asks::default()
+        runtime: !spec.linux.net_devices.is_empty(),
     };
     Ok(Plan {
         new_namespaces,
@@ -248,6 +252,7 @@ pub fn make<'a>(
         },
         cgroup,
         cgroup_by_default: !every,
+        net_devices: netdevices::plan(&spec.linux, own, strings)?,
         nodes: nodes::plan(&spec.linux, strings)?,
         resources: Resources {
             settings,

@@ -232,8 +232,14 @@ object! {
         intel_rdt: Present = "intelRdt",
         /// Which NUMA nodes memory comes from.
         memory_policy: Option<MemoryPolicy<'a>> = "memoryPolicy",
-        /// Not done yet.
-        net_devices: Pairs<'a, Present> = "netDevices",
+        /// Network devices of the host to move into the container, by their names.
+        net_devices: Pairs<'a, NetDevice<'a>> = "netDevices",
+    }
+
+    /// `linux.netDevices[]`
+    pub struct NetDevice<'a> {
+        /// Its name in the container; the same when missing.
+        name: Str<'a> = "name",
     }
 
     /// `linux.devices[]`

@@ -14,6 +14,7 @@ pub mod exec;
 pub mod file;
 pub mod mount;
 pub mod net;
+pub mod netlink;
 pub mod process;
 pub mod scheduling;
 pub mod seccomp;

@@ -371,7 +371,7 @@ pub fn start(root: &Path, id: &Id) -> Result<()> {
         Status::Creating => {
             return Err(Error::container(id.as_str(), "cannot start a container that is not created yet"));
         }
-        Status::Running => {
+        Status::Running | Status::Paused => {
             return Err(Error::container(id.as_str(), "cannot start an already running container"));
         }
         Status::Stopped => {
@@ -428,7 +428,7 @@ fn connect(entry: &Entry) -> Result<OwnedFd> {
 }
 
 /// Where there is no root directory there is no container.
-fn gone<T>(error: Error, id: &Id) -> Result<T> {
+pub(crate) fn gone<T>(error: Error, id: &Id) -> Result<T> {
     match error.errno() {
         Some(Errno::ENOENT) => Err(Error::container(id.as_str(), "container does not exist")),
         _ => Err(error),
@@ -446,7 +446,11 @@ pub fn kill(root: &Path, id: &Id, signal: i32, all: bool) -> Result<()> {
     if all {
         return Cgroups::detect().signal_all(&record.place(), signal);
     }
-    match signal_record(&record, signal) {
+    let signalled = signal_record(&record, signal);
+    if signal == libc::SIGKILL {
+        record.thaw_v1()?;
+    }
+    match signalled {
         Err(Errno::ESRCH) => Err(Error::container(id.as_str(), "container not running")),
         result => result.during("kill", id.as_str()),
     }
@@ -456,7 +460,7 @@ pub fn kill(root: &Path, id: &Id, signal: i32, all: bool) -> Result<()> {
 fn signal_record(record: &Record, signal: i32) -> nix::Result<()> {
     let pidfd = pidfd_open(record.pid)?;
     // Looked at after the descriptor was opened: from here on it cannot become another process.
-    if record.status_now() == Status::Stopped {
+    if !record.is_alive() {
         return Err(Errno::ESRCH);
     }
     pidfd_send_signal(pidfd.as_fd(), signal)
@@ -486,8 +490,17 @@ pub fn delete(root: &Path, id: &Id, force: bool) -> Result<()> {
         }
     };
     // runtime-spec lets only a stopped container be deleted; engines rely on runc, which kills a created one.
-    if record.status_now() == Status::Running && !force {
-        return Err(Error::container(id.as_str(), "cannot delete container that is not stopped: running"));
+    match record.status_now() {
+        Status::Running if !force => {
+            return Err(Error::container(
+                id.as_str(),
+                "cannot delete container that is not stopped: running",
+            ));
+        }
+        Status::Paused if !force => {
+            return Err(Error::container(id.as_str(), "cannot delete container that is not stopped: paused"));
+        }
+        _ => {}
     }
     kill_and_wait(&record)?;
     remove(&store, &entry, &record)
@@ -509,13 +522,14 @@ fn kill_and_wait(record: &Record) -> Result<()> {
         Err(Errno::ESRCH) => return Ok(()),
         result => result.during("pidfd_open", on)?,
     };
-    if record.status_now() == Status::Stopped {
+    if !record.is_alive() {
         return Ok(());
     }
     match pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL) {
         Ok(()) | Err(Errno::ESRCH) => {}
         Err(errno) => return Err(errno).during("kill", on),
     }
+    record.thaw_v1()?;
     let mut ended = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
     match poll(&mut ended, PollTimeout::from(10_000_u16)).during("poll", on)? {
         0 => Err(Error::container(on, "its first process is still there 10 s after SIGKILL")),

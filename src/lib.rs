@@ -13,6 +13,7 @@ pub mod initramfs;
 pub mod input;
 pub mod json;
 pub mod label;
+pub mod live;
 pub mod netdevices;
 pub mod netns;
 pub mod parent;

@@ -13,7 +13,7 @@ use nix::fcntl::{OFlag, openat, renameat};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{Pid, UnlinkatFlags, unlinkat, write};
 
-use crate::cgroup::Place;
+use crate::cgroup::{Cgroups, Place};
 use crate::error::{During, Error, Result};
 use crate::json::{self, Pairs, Str};
 use crate::object;
@@ -80,6 +80,8 @@ pub enum Status {
     Created,
     /// Started.
     Running,
+    /// Started, and standing still.
+    Paused,
     /// Its first process has ended.
     Stopped,
 }
@@ -91,6 +93,7 @@ impl Status {
             Self::Creating => "creating",
             Self::Created => "created",
             Self::Running => "running",
+            Self::Paused => "paused",
             Self::Stopped => "stopped",
         }
     }
@@ -144,12 +147,33 @@ object! {
 }
 
 impl Record {
-    /// What the container is now: a first process that is gone, or only waits to be reaped, is a stopped container.
+    /// What the container is now: a first process that is gone, or only waits to be reaped, is a stopped container, and
+    /// one that runs may have been paused.
     pub fn status_now(&self) -> Status {
-        match process_start(self.pid) {
-            Some(ticks) if ticks == self.start_ticks => self.status,
-            _ => Status::Stopped,
+        match self.status {
+            _ if !self.is_alive() => Status::Stopped,
+            Status::Running if self.is_frozen() => Status::Paused,
+            status => status,
         }
+    }
+
+    /// Whether the first process is there and no other that has its number now.
+    pub fn is_alive(&self) -> bool {
+        process_start(self.pid) == Some(self.start_ticks)
+    }
+
+    /// Lets go of what the freezer of cgroup v1 holds: what is frozen by it ends only then, whatever killed it.
+    pub fn thaw_v1(&self) -> Result<()> {
+        let cgroups = Cgroups::detect();
+        if cgroups.unified || !self.every_cgroup {
+            return Ok(());
+        }
+        cgroups.open(&self.place())?.thaw_v1(&cgroups)
+    }
+
+    fn is_frozen(&self) -> bool {
+        let cgroups = Cgroups::detect();
+        cgroups.open(&self.place()).is_ok_and(|cgroup| cgroup.is_frozen(&cgroups))
     }
 
     /// Its cgroup.

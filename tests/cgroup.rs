@@ -304,3 +304,177 @@ fn a_fork_bomb_is_removed_whole() {
     t.assert_gone(&id);
     remove_parents(&path);
 }
+
+/// A container that counts in a file, as fast as a shell does.
+fn counting(t: &Test) -> (String, PathBuf, String) {
+    let script = "n=0; while :; do n=$((n+1)); echo $n >/mnt/count; done";
+    let (mut config, path) = limited(t, &["sh", "-c", script], json!({"pids": {"limit": 50}}));
+    config["root"]["readonly"] = json!(false);
+    let bundle = t.bundle("counting", &config);
+    let id = t.id();
+    t.mote(["run", "--detach", "-b"]).arg(&bundle).arg(&id).run().ok();
+    let count = bundle.join("rootfs/mnt/count");
+    while fs::read_to_string(&count).unwrap_or_default().trim().is_empty() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    (id, count, path)
+}
+
+#[test]
+fn a_paused_counter_stands_still_and_goes_on() {
+    let t = Test::new();
+    let (id, count, path) = counting(&t);
+    // It is empty for a moment each time that it is written.
+    let moves = || {
+        let seen: std::collections::BTreeSet<_> = (0..100)
+            .map(|_| {
+                std::thread::sleep(Duration::from_millis(3));
+                fs::read(&count).unwrap()
+            })
+            .filter(|text| !text.is_empty())
+            .collect();
+        seen.len() > 1
+    };
+    assert!(moves());
+    t.verb("resume", &id).fails_saying(&["not paused"]);
+    t.verb("pause", &id).ok();
+    assert_eq!(t.status(&id), "paused");
+    assert!(t.mote(["list"]).run().ok().contains("paused"));
+    assert!(!moves(), "a paused container counts");
+    t.verb("pause", &id).fails_saying(&["not running"]);
+    t.verb("delete", &id).fails_saying(&["paused"]);
+    t.verb("resume", &id).ok();
+    assert_eq!(t.status(&id), "running");
+    assert!(moves(), "a resumed container does not count");
+    // Killed while it stands still, it is gone all the same.
+    t.verb("pause", &id).ok();
+    let pid = t.pid(&id);
+    t.mote(["kill", &id, "KILL"]).run().ok();
+    t.wait_status(&id, "stopped");
+    t.verb("pause", &id).fails_saying(&["not running"]);
+    t.verb("delete", &id).ok();
+    common::reap(pid);
+    t.assert_gone(&id);
+    remove_parents(&path);
+}
+
+#[test]
+fn a_paused_container_is_deleted_by_force() {
+    let t = Test::new();
+    let (id, _, path) = counting(&t);
+    let pid = t.pid(&id);
+    t.verb("pause", &id).ok();
+    t.mote(["delete", "--force", &id]).run().ok();
+    common::reap(pid);
+    t.assert_gone(&id);
+    remove_parents(&path);
+}
+
+#[test]
+fn kill_all_reaches_every_process() {
+    let t = Test::new();
+    let script = "sleep 1000 & sleep 1000 & (setsid sleep 1000 &) ; wait";
+    let (mut config, path) = limited(&t, &["sh", "-c", script], json!({}));
+    common::without_namespace(&mut config, "pid");
+    let id = t.detached(&config);
+    let pid = t.pid(&id);
+    std::thread::sleep(Duration::from_millis(200));
+    t.mote(["kill", "--all", &id, "KILL"]).run().ok();
+    common::reap(pid);
+    t.wait_status(&id, "stopped");
+    t.mote(["kill", "--all", &id, "KILL"]).run().ok();
+    t.verb("delete", &id).ok();
+    t.assert_gone(&id);
+    remove_parents(&path);
+}
+
+#[test]
+fn update_changes_what_is_asked_for_and_nothing_else() {
+    let Some(_) = hierarchy("memory") else { return };
+    let t = Test::new();
+    let resources = json!({"memory": {"limit": 64 << 20}, "cpu": {"quota": 50_000, "period": 100_000}, "pids": {"limit": 40}});
+    let (config, path) = limited(&t, &["sleep", "1000"], resources);
+    let id = t.detached(&config);
+    let pid = t.pid(&id);
+    let get = |controller: &str, file: &str| read(format!("/sys/fs/cgroup/{controller}/{path}/{file}"));
+
+    t.mote(["update", "--memory", "128M", "--cpu-share", "300", &id]).run().ok();
+    assert_eq!(get("memory", "memory.limit_in_bytes"), (128 << 20).to_string());
+    assert_eq!(get("cpu", "cpu.shares"), "300");
+    assert_eq!(get("cpu", "cpu.cfs_quota_us"), "50000");
+    assert_eq!(get("pids", "pids.max"), "40");
+
+    t.mote(["update", "--cpu-quota", "-1", "--pids-limit", "-1", "--cpuset-cpus", "0", &id]).run().ok();
+    assert_eq!(get("cpu", "cpu.cfs_quota_us"), "-1");
+    assert_eq!(get("pids", "pids.max"), "max");
+    assert_eq!(get("cpuset", "cpuset.cpus"), "0");
+
+    // Both limits up past the old one of both, then down again.
+    t.mote(["update", "--memory", "32M", "--memory-swap", "48M", &id]).run().ok();
+    t.mote(["update", "--memory", "100M", "--memory-swap", "150M", &id]).run().ok();
+    assert_eq!(get("memory", "memory.limit_in_bytes"), (100 << 20).to_string());
+    assert_eq!(get("memory", "memory.memsw.limit_in_bytes"), (150 << 20).to_string());
+    t.mote(["update", "--memory", "32M", "--memory-swap", "48M", &id]).run().ok();
+    assert_eq!(get("memory", "memory.memsw.limit_in_bytes"), (48 << 20).to_string());
+
+    let file = t.dir.join("resources.json");
+    fs::write(&file, r#"{"memory":{"reservation":16777216},"pids":{"limit":12}}"#).unwrap();
+    t.mote(["update", "--resources", file.to_str().unwrap(), &id]).run().ok();
+    assert_eq!(get("memory", "memory.soft_limit_in_bytes"), "16777216");
+    assert_eq!(get("pids", "pids.max"), "12");
+    t.mote(["update", "-r", "-", &id]).stdin(r#"{"pids":{"limit":13}}"#).run().ok();
+    assert_eq!(get("pids", "pids.max"), "13");
+
+    t.mote(["delete", "--force", &id]).run().ok();
+    common::reap(pid);
+    remove_parents(&path);
+}
+
+#[test]
+fn an_update_that_fails_changes_nothing_and_says_why() {
+    mote_only!("runc leaves what it has written");
+    let Some(_) = hierarchy("memory") else { return };
+    let t = Test::new();
+    let (config, path) =
+        limited(&t, &["sleep", "1000"], json!({"memory": {"limit": 64 << 20}, "pids": {"limit": 40}}));
+    let id = t.detached(&config);
+    let pid = t.pid(&id);
+    let file = t.dir.join("resources.json");
+    let update = |text: &str| {
+        fs::write(&file, text).unwrap();
+        t.mote(["update", "--resources", file.to_str().unwrap(), &id]).run()
+    };
+    update(r#"{"memory":{"limit":33554432},"cpu":{"cpus":"4000"}}"#)
+        .fails_saying(&["cpu.cpus: write \"4000\""]);
+    let limit = read(format!("/sys/fs/cgroup/memory/{path}/memory.limit_in_bytes"));
+    assert_eq!(limit, (64 << 20).to_string(), "the limit was not taken back");
+    update(r#"{"memory":{"limit":"x"}}"#).fails_saying(&["resources.json: memory.limit", "a whole number"]);
+    update(r#"{"memory":{"limit":4096,"checkBeforeUpdate":true}}"#)
+        .fails_saying(&["memory.limit", "used now"]);
+    update("{").fails_saying(&["resources.json: line 1"]);
+    t.mote(["update", "--memory", "much", &id]).run().fails_saying(&["--memory", "512M"]);
+    t.mote(["update", "--mem-bw-schema", "x", &id]).run().fails_saying(&["--mem-bw-schema", "intelRdt"]);
+    t.mote(["update", "--memory", "1M", "nobody"]).run().fails_saying(&["does not exist"]);
+    t.mote(["delete", "--force", &id]).run().ok();
+    common::reap(pid);
+    remove_parents(&path);
+}
+
+#[test]
+fn a_container_without_limits_gets_some_later() {
+    let t = Test::new();
+    let Some(pids) = hierarchy("pids") else { return };
+    let id = t.detached(&spec(&["sh", "-c", "sleep 1000 & wait"]));
+    let pid = t.pid(&id);
+    std::thread::sleep(Duration::from_millis(100));
+    t.mote(["update", "--pids-limit", "9", "--memory", "50M", &id]).run().ok();
+    let own = read(format!("/proc/{pid}/cgroup"));
+    let own =
+        own.lines().find_map(|line| line.split_once(":pids:")).unwrap().1.trim_start_matches('/').to_owned();
+    assert_eq!(read(pids.join(&own).join("pids.max")), "9");
+    assert_eq!(read(pids.join(&own).join("pids.current")), "2", "not every process was moved");
+    assert_eq!(t.status(&id), "running");
+    t.mote(["delete", "--force", &id]).run().ok();
+    common::reap(pid);
+    t.assert_gone(&id);
+}

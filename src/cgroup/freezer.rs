@@ -38,7 +38,7 @@ impl Cgroup {
     }
 
     /// Lets go of what the freezer of cgroup v1 holds, if there is one.
-    pub(super) fn thaw_v1(&self, cgroups: &Cgroups) -> Result<()> {
+    pub fn thaw_v1(&self, cgroups: &Cgroups) -> Result<()> {
         match self.freezer(cgroups) {
             Some((true, directory)) => freeze_v1(directory, false).during("write", "freezer.state"),
             _ => Ok(()),

@@ -207,6 +207,10 @@ impl Cgroups {
             }
             cgroup.v2 = Some(directory);
         }
+        self.make_v1(place, cgroup, fresh)
+    }
+
+    fn make_v1(&self, place: &Place<'_>, cgroup: &mut Cgroup, fresh: &mut Vec<Where>) -> Result<()> {
         for (index, hierarchy) in self.v1_of(place) {
             let at = Where::V1(index);
             let mount = file::open(&hierarchy.mount, DIRECTORY).during("open", &*hierarchy.mount)?;
@@ -225,6 +229,39 @@ impl Cgroups {
             cgroup.v1.push((index, directory));
         }
         Ok(())
+    }
+
+    /// Gives a container that has a cgroup on v2 alone one in every hierarchy, with every controller: what lives in it is
+    /// moved while it stands still.
+    pub fn extend(&self, place: &Place<'_>) -> Result<()> {
+        let less = self.open(&Place { every: false, ..*place })?;
+        let place = Place { every: true, ..*place };
+        let mut more = Cgroup::default();
+        let mut fresh = Vec::new();
+        let made = self.make_v1(&place, &mut more, &mut fresh).and_then(|()| {
+            if let (Some(v2), Some(directory)) = (&self.v2, less.directory()) {
+                v2::enable(self, v2.as_fd(), &place, directory)?;
+            }
+            if more.v1.is_empty() {
+                return Ok(());
+            }
+            less.freeze(self, true)?;
+            let moved = more.procs(false).and_then(|files| {
+                let processes = less.processes();
+                let each = files.iter().flat_map(|file| processes.iter().map(move |pid| (file, pid)));
+                each.into_iter().try_for_each(|(file, pid)| match write(file, pid.to_string().as_bytes()) {
+                    Ok(_) | Err(Errno::ESRCH) => Ok(()), // ended
+                    Err(errno) => Err(errno).during("write", "cgroup.procs"),
+                })
+            });
+            less.freeze(self, false).and(moved)
+        });
+        if made.is_err() {
+            for at in fresh {
+                let _ = std::fs::remove_dir(self.path(at, &place)); // the failure before it is what is told
+            }
+        }
+        made
     }
 
     /// Whether a cgroup that was there can be a container's: nothing lives in it, and it is not frozen.
@@ -281,6 +318,11 @@ impl Cgroup {
             Where::V2 => self.directory(),
             Where::V1(index) => self.v1.iter().find(|(i, _)| *i == index).map(|(_, fd)| fd.as_fd()),
         }
+    }
+
+    /// What a file reads, where it is there.
+    pub fn read(&self, at: Where, file: &str) -> Option<String> {
+        get(self.at(at)?, file).ok()
     }
 
     /// The files to which a process writes `0` to enter: of the v1 hierarchies, and with `v2` where clone could not do

@@ -131,7 +131,13 @@ impl Cgroups {
     /// Limits devices: by files on a host whose controller is on cgroup v1, otherwise by a program.
     fn apply_devices(&self, rules: &[Rule], place: &Place<'_>, cgroup: &Cgroup, replace: bool) -> Result<()> {
         let field = "linux.resources.devices";
+        // A container that came to have cgroups on v1 only later has had a program before.
+        let programmed = || {
+            let attached = cgroup.directory().and_then(|d| crate::sys::bpf::attached_cgroup_device(d).ok());
+            replace && attached.is_some_and(|programs| !programs.is_empty())
+        };
         let v1 = cgroup.v1.iter().find(|(index, _)| self.find("devices", "") == Some(Where::V1(*index)));
+        let v1 = v1.filter(|_| !programmed());
         match (v1, cgroup.directory()) {
             (Some((index, directory)), _) => {
                 let refused = |file: &str, rule: &str, errno| {

@@ -16,10 +16,12 @@ mod kill;
 mod list;
 mod log;
 mod options;
+mod pause;
 mod run;
 mod spec;
 mod start;
 mod state;
+mod update;
 
 use options::{Kind, Opt, Options};
 
@@ -52,10 +54,13 @@ const COMMANDS: &[&Command] = &[
     &delete::COMMAND,
     &kill::COMMAND,
     &list::COMMAND,
+    &pause::PAUSE,
+    &pause::RESUME,
     &run::COMMAND,
     &spec::COMMAND,
     &start::COMMAND,
     &state::COMMAND,
+    &update::COMMAND,
 ];
 
 /// Options that stand before the command.

@@ -1,0 +1,80 @@
+//! What is done to a container while it lives, by way of its cgroup: new limits, a pause, a look at what it uses.
+
+use std::path::Path;
+
+use crate::cgroup::{Cgroup, Cgroups};
+use crate::container::gone;
+use crate::error::{Error, Result};
+use crate::plan::resources;
+use crate::spec::Resources;
+use crate::state::{Entry, Id, Record, Status, Store};
+
+/// A container's directory, locked, with its record.
+fn lock(root: &Path, id: &Id) -> Result<(Entry, Record)> {
+    let entry = Store::open(root, false).or_else(|e| gone(e, id))?.lock(id)?;
+    let record = entry.load()?;
+    Ok((entry, record))
+}
+
+/// Gives a container other limits. `file` is where they come from and `at` what their JSON paths there begin with.
+pub fn update(root: &Path, id: &Id, limits: &Resources<'_>, file: &str, at: &str) -> Result<()> {
+    let (entry, mut record) = lock(root, id)?;
+    if record.status_now() == Status::Stopped {
+        return Err(Error::container(id.as_str(), "container not running"));
+    }
+    let cgroups = Cgroups::detect();
+    let open = |record: &Record| cgroups.open(&record.place());
+    let mut cgroup = open(&record)?;
+    let now = |at, file: &str| cgroup.read(at, file);
+    let wrong = |(field, why): (String, String)| Error::config(file, field, why);
+    let mut plan = resources::update(limits, at, &cgroups, &now).map_err(wrong)?;
+    if plan.settings.is_empty() && plan.devices.is_none() {
+        return Ok(());
+    }
+    if record.cgroup.is_empty() {
+        return Err(Error::container(id.as_str(), "has no cgroup of its own, so it cannot be limited"));
+    }
+    if !record.every_cgroup && !plan.settings.is_empty() {
+        cgroups.extend(&record.place())?;
+        record.every_cgroup = true;
+        entry.save(&record)?;
+        cgroup = open(&record)?;
+        let now = |at, file: &str| cgroup.read(at, file);
+        plan = resources::update(limits, at, &cgroups, &now).map_err(wrong)?;
+    }
+    cgroups.apply(&plan, &record.place(), &cgroup, true)
+}
+
+/// Stops every process of a container, or lets them go on.
+pub fn pause(root: &Path, id: &Id, pause: bool) -> Result<()> {
+    let (_entry, record) = lock(root, id)?;
+    match (pause, record.status_now()) {
+        (true, Status::Running) | (false, Status::Paused) => {}
+        (true, _) => return Err(Error::container(id.as_str(), "container not running")),
+        (false, _) => return Err(Error::container(id.as_str(), "container not paused")),
+    }
+    let cgroups = Cgroups::detect();
+    cgroups.open(&record.place())?.freeze(&cgroups, pause)
+}
+
+/// The cgroup of a container that lives, to look at.
+pub fn look(root: &Path, id: &Id) -> Result<(Cgroups, Cgroup, Record)> {
+    let record = crate::container::state(root, id)?;
+    if !record.is_alive() {
+        return Err(Error::container(id.as_str(), "container is not running"));
+    }
+    let cgroups = Cgroups::detect();
+    let cgroup = cgroups.open(&record.place())?;
+    Ok((cgroups, cgroup, record))
+}
+
+/// Every process of a container, those in cgroups of its own making included.
+pub fn processes(root: &Path, id: &Id) -> Result<Vec<nix::unistd::Pid>> {
+    let record = crate::container::state(root, id)?;
+    let cgroup = Cgroups::detect().open(&record.place())?;
+    Ok(match cgroup.processes() {
+        // Without a cgroup of its own there is one that is known.
+        none if none.is_empty() && record.cgroup.is_empty() && record.is_alive() => vec![record.pid],
+        processes => processes,
+    })
+}

@@ -41,6 +41,8 @@ pub struct Gear<'fd> {
     pub sources: &'fd [Option<OwnedFd>],
     /// `cgroup.procs` of each cgroup to enter, where clone could not do it.
     pub cgroup_procs: &'fd [OwnedFd],
+    /// `tasks` of each resctrl group to enter.
+    pub rdt_tasks: &'fd [OwnedFd],
     /// Standard input, output and error; inherited as they are where missing.
     pub stdio: Option<[BorrowedFd<'fd>; 3]>,
     /// Where the pseudoterminal's master goes; set if and only if the plan has a terminal.
@@ -98,6 +100,9 @@ fn steps(plan: &Plan<'_>, gear: &Gear<'_>) -> Result<Infallible, Failure> {
     }
     for procs in gear.cgroup_procs {
         write(procs, b"0").at(Stage::Cgroup, 0)?;
+    }
+    for tasks in gear.rdt_tasks {
+        write(tasks, b"0").at(Stage::Rdt, 0)?;
     }
     scheduling::apply(&plan.scheduling)?;
     if !plan.asks.maps {

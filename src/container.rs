@@ -1,5 +1,6 @@
 //! The order of things in a container's life: create, start, kill, delete, and `run`, which is all of them.
 
+use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -17,6 +18,7 @@ use crate::json;
 use crate::netdevices;
 use crate::parent::{self, Spawn};
 use crate::plan::{self, Hooks, Overrides, Plan, When};
+use crate::resctrl::{self, Group};
 use crate::spec::Spec;
 use crate::stage::{Ask, Failure, Stage};
 use crate::state::{Entry, Id, Record, START_SOCKET, Status, Store, process_start, write_pid_file};
@@ -81,8 +83,8 @@ pub struct Made {
     entry: Entry,
     cgroups: Cgroups,
     cgroup: std::ffi::CString,
-    /// Whether its removal has hooks to run.
-    hooks: bool,
+    /// Whether its removal has more to do than that.
+    more: bool,
     every: bool,
 }
 
@@ -95,7 +97,7 @@ impl Made {
         if !this.entry.lock()? {
             return Ok(());
         }
-        if this.hooks {
+        if this.more {
             return remove(&this.store, &this.entry, &this.entry.load()?);
         }
         this.cgroups.remove(&Place { path: &this.cgroup, every: this.every })?;
@@ -191,6 +193,10 @@ pub fn create(request: &Request<'_>) -> Result<Made> {
     let place = plan.cgroup;
     undo.cgroup = Some((&cgroups, place));
     cgroups.apply(&plan.resources, &place, &cgroup, false)?;
+    let rdt = match &plan.rdt {
+        Some(rdt) => Some(resctrl::make(resctrl::open().during("open", c"/sys/fs/resctrl")?, rdt)?),
+        None => None,
+    };
     let start = if request.wait { Some(listen(&entry)?) } else { None };
     let held = parent::spawn(
         &plan,
@@ -202,12 +208,14 @@ pub fn create(request: &Request<'_>) -> Result<Made> {
             keep_keyring: request.keep_keyring,
             preserved: request.preserved,
             cgroup: Some(&cgroup),
+            rdt_tasks: rdt.as_ref().map_or(&[], Group::tasks),
         },
     )?;
     undo.hooks = Some(&plan.hooks);
     // While the child works.
     let pid = held.pid();
     let mut record = record(request, &spec, &plan, &bundle, pid);
+    record.rdt = rdt.as_ref().map(|group| group.own().to_owned()).unwrap_or_default();
     let status = record.status;
     let while_creating = &[When::Prestart, When::CreateRuntime, When::CreateContainer, When::StartContainer];
     if plan.hooks.any(while_creating) {
@@ -259,12 +267,16 @@ pub fn create(request: &Request<'_>) -> Result<Made> {
     if let Some(moved) = moved {
         moved.keep();
     }
+    if let Some(rdt) = rdt {
+        rdt.keep();
+    }
     std::mem::forget(undo);
-    let (cgroup, every, hooks) = (place.path.to_owned(), place.every, record.hooks);
+    let more = record.hooks || !record.rdt.is_empty();
+    let (cgroup, every) = (place.path.to_owned(), place.every);
     let mut entry = entry;
     entry.unlock();
     let terminal = foreground.map(|(ours, _)| ours);
-    Ok(Made { pid, pidfd, terminal, store, entry, cgroups, cgroup, every, hooks })
+    Ok(Made { pid, pidfd, terminal, store, entry, cgroups, cgroup, every, more })
 }
 
 /// Whether a cgroup that could not be made is none that the container needs: without privileges there is often none to be
@@ -302,6 +314,7 @@ fn record(request: &Request<'_>, spec: &Spec<'_>, plan: &Plan<'_>, bundle: &Bund
         created: crate::time::now_rfc3339().as_str().to_owned(),
         cgroup: plan.cgroup.path.to_owned(),
         every_cgroup: plan.cgroup.every,
+        rdt: CString::default(),
         hooks: plan.hooks.any(if request.wait { LATER } else { &[When::Poststop] }),
         oci_version: spec.oci_version.decode(),
         annotations: spec.annotations.iter().map(|(key, value)| (key.decode(), value.decode())).collect(),
@@ -542,6 +555,7 @@ fn remove(store: &Store, entry: &Entry, record: &Record) -> Result<()> {
     let saved =
         if record.hooks { saved(entry, record).inspect_err(|e| log::warn!("{e}")).ok() } else { None };
     Cgroups::detect().remove(&record.place())?;
+    resctrl::remove(&record.rdt);
     store.remove(entry)?;
     if let Some(saved) = saved {
         saved.with_hooks(&record.id, &mut |hooks| {

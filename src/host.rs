@@ -12,6 +12,7 @@ use crate::error::words;
 use crate::netdevices;
 use crate::plan::{Checked, Plan, sysctl};
 use crate::procfs::Procfs;
+use crate::resctrl;
 use crate::scheduling;
 use crate::stage::{At, Failure, Stage};
 
@@ -22,7 +23,12 @@ pub fn check(plan: &mut Plan<'_>) -> Checked<()> {
     netdevices::check(&plan.net_devices).map_err(|(i, errno)| {
         let name = plan.net_devices.get(i).map_or(c"", |device| device.name).to_string_lossy();
         (format!("linux.netDevices[\"{name}\"]"), words(errno).to_ascii_lowercase())
-    })
+    })?;
+    if plan.rdt.is_some() && resctrl::open().is_err() {
+        let why = "no resctrl filesystem is mounted on /sys/fs/resctrl";
+        return Err(("linux.intelRdt".to_owned(), why.to_owned()));
+    }
+    Ok(())
 }
 
 /// Does to the process `pid`, which is in a new user namespace, what it cannot do itself.

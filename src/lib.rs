@@ -20,6 +20,7 @@ pub mod parent;
 pub mod plan;
 pub mod process;
 pub mod procfs;
+pub mod resctrl;
 pub mod rootfs;
 pub mod run;
 pub mod scheduling;

@@ -33,6 +33,8 @@ pub struct Spawn<'a> {
     pub keep_keyring: bool,
     /// How many descriptors after standard error stay open in the program.
     pub preserved: u32,
+    /// `tasks` of each resctrl group to enter.
+    pub rdt_tasks: &'a [OwnedFd],
     /// The cgroup to start in.
     pub cgroup: Option<&'a Cgroup>,
 }
@@ -75,6 +77,7 @@ pub fn spawn(plan: &Plan<'_>, spawn: &Spawn<'_>) -> Result<Held> {
         join: &join,
         sources: &sources,
         cgroup_procs: &v1,
+        rdt_tasks: spawn.rdt_tasks,
         stdio: spawn.stdio,
         terminal: spawn.terminal,
         start: spawn.start,

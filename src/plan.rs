@@ -23,6 +23,7 @@ mod mounts;
 mod netdevices;
 mod nodes;
 mod process;
+mod rdt;
 pub mod resources;
 mod scheduling;
 pub mod sysctl;
@@ -34,6 +35,7 @@ pub use mounts::{Kind, Mount};
 pub use netdevices::NetDevice;
 pub use nodes::Node;
 pub use process::{CapabilitySets, Process};
+pub use rdt::Rdt;
 pub use scheduling::{NumberSet, Scheduling};
 
 /// A wrong field: its path and what is wrong.
@@ -73,6 +75,8 @@ pub struct Plan<'a> {
     pub readonly: Vec<&'a CStr>,
     /// Whether `/dev` is the container's own, to be filled with the default devices.
     pub make_devices: bool,
+    /// The group of the resctrl filesystem to be in.
+    pub rdt: Option<Rdt<'a>>,
     /// Network devices to move into the container.
     pub net_devices: Vec<NetDevice<'a>>,
     /// Device nodes to make, in order.
@@ -252,6 +256,7 @@ pub fn make<'a>(
         },
         cgroup,
         cgroup_by_default: !every,
+        rdt: rdt::plan(&spec.linux, id, strings)?,
         net_devices: netdevices::plan(&spec.linux, own, strings)?,
         nodes: nodes::plan(&spec.linux, strings)?,
         resources: Resources {

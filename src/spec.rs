@@ -228,12 +228,30 @@ object! {
         mount_label: Option<Str<'a>> = "mountLabel",
         /// What system the kernel says it is.
         personality: Option<Personality<'a>> = "personality",
-        /// Not done yet.
-        intel_rdt: Present = "intelRdt",
+        /// A share of caches and memory bandwidth.
+        intel_rdt: Option<IntelRdt<'a>> = "intelRdt",
         /// Which NUMA nodes memory comes from.
         memory_policy: Option<MemoryPolicy<'a>> = "memoryPolicy",
         /// Network devices of the host to move into the container, by their names.
         net_devices: Pairs<'a, NetDevice<'a>> = "netDevices",
+    }
+
+    /// `linux.intelRdt`
+    pub struct IntelRdt<'a> {
+        /// The group; the container's id when missing.
+        clos_id: Str<'a> = "closID",
+        /// Lines for the group's `schemata`.
+        schemata: List<Str<'a>> = "schemata",
+        /// One about level 3 caches.
+        l3_cache_schema: Str<'a> = "l3CacheSchema",
+        /// One about memory bandwidth.
+        mem_bw_schema: Str<'a> = "memBwSchema",
+        /// Whether the container gets a monitoring group.
+        enable_monitoring: bool = "enableMonitoring",
+        /// The same in older versions, for caches.
+        enable_cmt: bool = "enableCMT",
+        /// The same in older versions, for bandwidth.
+        enable_mbm: bool = "enableMBM",
     }
 
     /// `linux.netDevices[]`

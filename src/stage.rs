@@ -33,6 +33,8 @@ stages! {
     Session,
     /// Entering the cgroup.
     Cgroup,
+    /// `linux.intelRdt`
+    Rdt,
     /// `process.ioPriority`
     IoPriority,
     /// `linux.memoryPolicy`
@@ -211,6 +213,7 @@ impl Failure {
                 write!(what, "leave the caller's session")
             }
             Stage::Cgroup => write!(what, "enter the cgroup \"{}\"", text(Some(plan.cgroup.path))),
+            Stage::Rdt => write!(what, "linux.intelRdt: enter the group"),
             Stage::IoPriority => write!(what, "process.ioPriority"),
             Stage::MemoryPolicy => write!(what, "linux.memoryPolicy"),
             Stage::Personality => write!(what, "linux.personality"),

@@ -120,6 +120,8 @@ pub struct Record {
     pub cgroup: CString,
     /// Whether that is in every hierarchy.
     pub every_cgroup: bool,
+    /// The group of the resctrl filesystem that goes with it; empty for none.
+    pub rdt: CString,
     /// `ociVersion` of its config.json.
     pub oci_version: String,
     /// Whether later commands have hooks to run; see [`Entry::config`].
@@ -142,6 +144,7 @@ object! {
         start_ticks: u64 = "startTicks",
         cgroup: Str<'a> = "cgroup",
         hooks: bool = "hooks",
+        rdt: Str<'a> = "rdt",
         every_cgroup: bool = "everyCgroup",
     }
 }
@@ -214,6 +217,9 @@ impl Record {
         if self.hooks {
             json.number("hooks", true);
         }
+        if !self.rdt.is_empty() {
+            json.string("rdt", &self.rdt.to_string_lossy());
+        }
         json.end()
     }
 
@@ -234,6 +240,8 @@ impl Record {
             cgroup: CString::new(stored.cgroup.decode())
                 .map_err(|_| Error::config(file.display(), "cgroup", "holds a NUL"))?,
             every_cgroup: stored.every_cgroup,
+            rdt: CString::new(stored.rdt.decode())
+                .map_err(|_| Error::config(file.display(), "rdt", "holds a NUL"))?,
             oci_version: stored.oci_version.decode(),
             hooks: stored.hooks,
             annotations: stored
@@ -479,6 +487,7 @@ mod tests {
             created: "2026-11-23T21:23:30Z".into(),
             cgroup: c"mote-web".to_owned(),
             every_cgroup: true,
+            rdt: c"gold/mon_groups/c1".into(),
             oci_version: "1.3.0".into(),
             hooks: true,
             annotations: vec![("a\nb".into(), "c\\d".into())],

@@ -209,6 +209,10 @@ fn full() -> Value {
     config["linux"]["devices"] = json!([{
         "path": "/dev/fuse", "type": "c", "major": 10, "minor": 229, "fileMode": 438, "uid": 1, "gid": 1,
     }]);
+    config["linux"]["intelRdt"] = json!({
+        "closID": "gold", "schemata": ["L2:0=f"], "l3CacheSchema": "L3:0=f", "memBwSchema": "MB:0=20",
+        "enableMonitoring": true, "enableCMT": true, "enableMBM": true,
+    });
     config["linux"]["personality"] = json!({"domain": "LINUX", "flags": []});
     config["linux"]["memoryPolicy"] =
         json!({"mode": "MPOL_BIND", "nodes": "0", "flags": ["MPOL_F_STATIC_NODES"]});
@@ -322,6 +326,16 @@ fn a_wrong_value_is_named_by_its_json_path() {
         ("/linux/devices/0/fileMode", json!(0o1_000_000), "linux.devices[0].fileMode"),
         ("/linux/devices/0/uid", json!(4_294_967_295u64), "linux.devices[0].uid"),
         ("/linux/devices/0/gid", json!(4_294_967_296u64), "linux.devices[0].gid"),
+        ("/linux/intelRdt", json!({"closID": ".."}), "linux.intelRdt.closID"),
+        ("/linux/intelRdt", json!({"closID": "a/b"}), "linux.intelRdt.closID"),
+        ("/linux/intelRdt", json!({"closID": "info"}), "linux.intelRdt.closID"),
+        ("/linux/intelRdt", json!({"closID": "a\u{0}"}), "linux.intelRdt"),
+        ("/linux/intelRdt", json!({"l3CacheSchema": "MB:0=1"}), "linux.intelRdt.l3CacheSchema"),
+        ("/linux/intelRdt", json!({"l3CacheSchema": "L3"}), "linux.intelRdt.l3CacheSchema"),
+        ("/linux/intelRdt", json!({"memBwSchema": "L3:0=1"}), "linux.intelRdt.memBwSchema"),
+        ("/linux/intelRdt", json!({"memBwSchema": "MB:0=1\nMB:1=1"}), "linux.intelRdt.memBwSchema"),
+        ("/linux/intelRdt", json!({"schemata": ["L3:0=1", ""]}), "linux.intelRdt.schemata[1]"),
+        ("/linux/intelRdt", json!({"schemata": ["L3:0=1\nL2:0=1"]}), "linux.intelRdt.schemata[0]"),
         ("/linux/netDevices", json!({"": {}}), "linux.netDevices[\"\"]"),
         ("/linux/netDevices", json!({"..": {}}), "linux.netDevices[\"..\"]"),
         ("/linux/netDevices", json!({"a b": {}}), "linux.netDevices[\"a b\"]"),
@@ -437,14 +451,28 @@ fn a_field_that_is_missing_is_named() {
 fn what_is_not_supported_is_refused_and_not_ignored() {
     mote_only!("runc supports these");
     let t = Test::new();
-    let cases: &[(&str, &str, Value)] = &[
-        ("/linux", "uidMappings", json!([{"containerID": 0, "hostID": 1000, "size": 1}])),
-        ("/linux", "intelRdt", json!({"closID": "x"})),
-    ];
+    let cases: &[(&str, &str, Value)] =
+        &[("/linux", "uidMappings", json!([{"containerID": 0, "hostID": 1000, "size": 1}]))];
     for (parent, field, value) in cases {
         let mut broken = spec(&["true"]);
         broken.pointer_mut(parent).unwrap()[*field] = value.clone();
         refused(&t, &serde_json::to_vec(&broken).unwrap(), &[field]);
+    }
+}
+
+#[test]
+fn a_group_of_resctrl_needs_the_filesystem() {
+    mote_only!("runc 1.1 runs without it");
+    if Path::new("/sys/fs/resctrl/schemata").exists() {
+        return common::skipped("resctrl is mounted here");
+    }
+    let t = Test::new();
+    for rdt in
+        [json!({}), json!({"closID": "gold"}), json!({"schemata": ["L3:0=f"], "enableMonitoring": true})]
+    {
+        let mut config = spec(&["true"]);
+        config["linux"]["intelRdt"] = rdt;
+        refused(&t, &serde_json::to_vec(&config).unwrap(), &["linux.intelRdt", "no resctrl filesystem"]);
     }
 }
 

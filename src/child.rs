@@ -27,9 +27,10 @@ use crate::stage::{Ask, At, Failure, Stage};
 use crate::sys::clone::CLONE_NEWTIME;
 use crate::sys::process::{close_range, exit_now, join_new_session_keyring, set_cloexec, setdomainname};
 use crate::sys::{alloc, clone, credentials, exec, file, socket, terminal};
+use crate::userns;
 
 /// What the child brings along from its parent, all of it closed by `execve`.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Gear<'fd> {
     /// Where a failure, or readiness, is told.
     pub report: BorrowedFd<'fd>,
@@ -90,6 +91,8 @@ fn steps(plan: &Plan<'_>, gear: &Gear<'_>) -> Result<Infallible, Failure> {
     }
     if plan.asks.maps {
         prctl::set_dumpable(false).at(Stage::Session, 0)?;
+    } else if let (Some(proc), false) = (&proc, plan.maps.is_empty()) {
+        userns::check_maps(proc, &plan.maps).at(Stage::Maps, 0)?;
     }
     setsid().at(Stage::Session, 0)?;
     process.labels.for_keys(proc.as_ref())?;
@@ -194,7 +197,8 @@ fn host_proc(plan: &Plan<'_>) -> Result<Option<Procfs>, Failure> {
     // A parent that writes the maps writes the score as well.
     let score = process.oom_score_adj.is_some() && !plan.asks.maps;
     let clocks = plan.new_namespaces.contains(CLONE_NEWTIME);
-    if !score && !clocks && plan.sysctls.is_empty() && !process.labels.any() {
+    let known = !plan.maps.is_empty() && !plan.asks.maps;
+    if !score && !clocks && !known && plan.sysctls.is_empty() && !process.labels.any() {
         return Ok(None);
     }
     Procfs::open().at(Stage::Proc, 0).map(Some)

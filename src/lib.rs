@@ -11,6 +11,7 @@ pub mod hooks;
 pub mod host;
 pub mod initramfs;
 pub mod input;
+pub mod join;
 pub mod json;
 pub mod label;
 pub mod live;

@@ -10,6 +10,7 @@ use nix::unistd::{Pid, pipe2, read, write};
 use crate::cgroup::Cgroup;
 use crate::child::{self, Gear};
 use crate::error::{During, Error, Result, Tail};
+use crate::join;
 use crate::plan::Plan;
 use crate::rootfs::source;
 use crate::stage::{Ask, Failure, Stage};
@@ -52,6 +53,7 @@ pub struct Held {
 
 /// Clones the child, which goes to work at once.
 pub fn spawn(plan: &Plan<'_>, spawn: &Spawn<'_>) -> Result<Held> {
+    let between = plan.user_namespace && !plan.join.is_empty();
     let mut join = Vec::with_capacity(plan.join.len());
     for namespace in &plan.join {
         let fd = file::open(namespace.path, OFlag::O_RDONLY);
@@ -61,7 +63,7 @@ pub fn spawn(plan: &Plan<'_>, spawn: &Spawn<'_>) -> Result<Held> {
             let why = "linux.namespaces: the caller's own mount namespace cannot be a container's";
             return Err(Error::Usage(why.into()));
         }
-        if namespace.kind == CloneFlags::CLONE_NEWPID {
+        if namespace.kind == CloneFlags::CLONE_NEWPID && !between {
             // Counts for children only, and this process has no other: it is a command, or PID 1's starter.
             setns(fd.as_fd(), namespace.kind).during("linux.namespaces: setns", namespace.path)?;
         }
@@ -71,10 +73,10 @@ pub fn spawn(plan: &Plan<'_>, spawn: &Spawn<'_>) -> Result<Held> {
     let (report, report_to) = pipe2(OFlag::O_CLOEXEC).during("pipe2", "")?;
     let gate = plan.asks.any().then(|| pipe2(OFlag::O_CLOEXEC)).transpose().during("pipe2", "")?;
     let v1 = spawn.cgroup.map_or_else(|| Ok(Vec::new()), |cgroup| cgroup.procs(false))?;
-    let mut gear = Gear {
+    let gear = Gear {
         report: report_to.as_fd(),
         gate: gate.as_ref().map(|(answer, to)| (answer.as_fd(), to.as_fd())),
-        join: &join,
+        join: if between { &[] } else { &join },
         sources: &sources,
         cgroup_procs: &v1,
         rdt_tasks: spawn.rdt_tasks,
@@ -85,32 +87,46 @@ pub fn spawn(plan: &Plan<'_>, spawn: &Spawn<'_>) -> Result<Held> {
         keep_keyring: spawn.keep_keyring,
         preserved: spawn.preserved,
     };
+    let (pid, pidfd) = if between {
+        join::spawn(plan, &join, spawn.sibling, &mut || clone_child(plan, spawn, &gear, true))?
+    } else {
+        clone_child(plan, spawn, &gear, spawn.sibling).map_err(|errno| match errno {
+            Errno::EPERM if !plan.user_namespace => Error::Child {
+                what: "linux.namespaces: without privileges there has to be one of type user".into(),
+                errno,
+            },
+            errno => Error::Sys { call: "clone3", errno, path: Tail::default() },
+        })?
+    };
+    let gate = gate.map(|(_, to)| to);
+    Ok(Held { pid, pidfd: Some(pidfd), report, gate, sibling: spawn.sibling })
+}
+
+/// Clones the child, who does not return.
+fn clone_child(
+    plan: &Plan<'_>,
+    spawn: &Spawn<'_>,
+    gear: &Gear<'_>,
+    sibling: bool,
+) -> nix::Result<(Pid, OwnedFd)> {
     // A cgroup namespace is made by the child, once it is in its cgroup, and a time namespace, to be set before it is
     // entered.
     let namespaces = plan.new_namespaces - CloneFlags::CLONE_NEWCGROUP - CLONE_NEWTIME;
-    let options = Options { sibling: spawn.sibling, cgroup: spawn.cgroup.and_then(Cgroup::directory) };
+    let cgroup = spawn.cgroup.and_then(Cgroup::directory);
+    let options = Options { sibling, cgroup, share_files: false };
     let procs;
-    let side = match clone3(namespaces, &options) {
+    let (side, gear) = match clone3(namespaces, &options) {
         Err(Errno::ENOSYS) => {
-            procs = spawn.cgroup.map_or_else(|| Ok(Vec::new()), |cgroup| cgroup.procs(true))?;
-            gear.cgroup_procs = &procs;
-            clone(namespaces, &options)
+            let all = spawn.cgroup.map_or_else(|| Ok(Vec::new()), |cgroup| cgroup.procs(true));
+            procs = all.map_err(|e| e.errno().unwrap_or(Errno::EIO))?;
+            let gear = Gear { cgroup_procs: &procs, ..*gear };
+            (clone(namespaces, &options)?, gear)
         }
-        result => result,
+        side => (side?, *gear),
     };
-    let side = side.map_err(|errno| match errno {
-        Errno::EPERM if !plan.user_namespace => Error::Child {
-            what: "linux.namespaces: without privileges there has to be one of type user".into(),
-            errno,
-        },
-        errno => Error::Sys { call: "clone3", errno, path: Tail::default() },
-    });
-    match side? {
+    match side {
         Side::Child => child::run(plan, &gear),
-        Side::Parent(pid, pidfd) => {
-            let gate = gate.map(|(_, to)| to);
-            Ok(Held { pid, pidfd: Some(pidfd), report, gate, sibling: spawn.sibling })
-        }
+        Side::Parent(pid, pidfd) => Ok((pid, pidfd)),
     }
 }
 

@@ -27,6 +27,8 @@ stages! {
     Ready,
     /// No failure: the child waits for its parent; the item is the [`Ask`].
     Ask,
+    /// The mappings of a user namespace that was joined.
+    Maps,
     /// Becoming root in the user namespace.
     Ids,
     /// Leaving the caller's signals, session and keys behind.
@@ -45,6 +47,8 @@ stages! {
     Scheduler,
     /// Joining a namespace.
     Join,
+    /// Making the new ones, once those were joined.
+    Namespaces,
     /// Making a time namespace.
     TimeNamespace,
     /// `linux.timeOffsets`
@@ -225,11 +229,15 @@ impl Failure {
                 let kind = named.map_or("", |(name, _)| *name);
                 write!(what, "linux.namespaces: join \"{}\" as {kind} namespace", text(join.map(|j| j.path)))
             }
+            Stage::Namespaces => write!(what, "linux.namespaces: make the new ones"),
             Stage::TimeNamespace => write!(what, "linux.namespaces: make a time namespace"),
             Stage::TimeOffsets => write!(what, "linux.timeOffsets: set the clocks"),
             Stage::Loopback => write!(what, "linux.namespaces: bring up lo in the new network namespace"),
             Stage::CgroupNamespace => write!(what, "linux.namespaces: make a cgroup namespace"),
             Stage::Proc => write!(what, "open the host's /proc"),
+            Stage::Maps => {
+                write!(what, "linux.uidMappings: the namespace that is joined has other mappings of ids")
+            }
             Stage::Ids => write!(what, "linux.uidMappings: become root in the user namespace"),
             Stage::OomScore => write!(what, "process.oomScoreAdj"),
             Stage::Label => {

@@ -16,6 +16,7 @@ use nix::unistd::{Pid, dup2_stderr, getegid, geteuid, pipe2, write};
 use crate::error::{During, Error, Result};
 use crate::plan::ids::{self, Map, Maps};
 use crate::process;
+use crate::procfs::Procfs;
 use crate::sys::clone::{Options, Side, clone3};
 use crate::sys::exec::{self, CStrList};
 use crate::sys::process::{exit_now, raise_limit};
@@ -51,6 +52,34 @@ pub fn write_maps(pid: Pid, maps: &Maps) -> Result<()> {
     } else {
         help(c"newgidmap", pid, &maps.gid)
     }
+}
+
+/// Whether the user namespace of the calling process has these maps. Runs in the child: no allocation.
+/// Errors: `EINVAL` when it has others.
+pub fn check_maps(proc: &Procfs, maps: &Maps) -> nix::Result<()> {
+    for (path, maps) in [(c"self/uid_map", &maps.uid), (c"self/gid_map", &maps.gid)] {
+        let file = proc.file(path, OFlag::O_RDONLY)?;
+        // Three numbers of at most ten digits, each in a column, and a line for each map.
+        let mut text = [0; 340 * 33];
+        let mut len = 0;
+        while let Some(rest) = text.get_mut(len..).filter(|rest| !rest.is_empty()) {
+            match nix::unistd::read(&file, rest)? {
+                0 => break,
+                more => len += more,
+            }
+        }
+        let text = std::str::from_utf8(text.get(..len).unwrap_or_default()).unwrap_or_default();
+        let found = |line: &str| {
+            let mut numbers = line.split_ascii_whitespace().map(str::parse::<u32>);
+            let mut next = || numbers.next()?.ok();
+            let map = Map { inside: next()?, outside: next()?, count: next()? };
+            maps.contains(&map).then_some(())
+        };
+        if text.lines().count() != maps.len() || !text.lines().all(|line| found(line).is_some()) {
+            return Err(Errno::EINVAL);
+        }
+    }
+    Ok(())
 }
 
 /// Raises the limits of `pid` as far as the plan will want them: in a user namespace nobody may any more.

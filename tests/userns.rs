@@ -519,3 +519,154 @@ fn devices_in_a_user_namespace_are_the_hosts_own_and_never_what_the_image_has() 
         assert!(text.contains(line), "{out}");
     }
 }
+
+/// A container that sleeps in a user namespace of its own, and the path to its namespaces.
+fn sleeper(t: &Test, edit: impl FnOnce(&mut Value)) -> (String, String) {
+    let mut config = spec(&["sleep", "1000"]);
+    with_ids(&mut config, &[(0, 100_000, 65_536)]);
+    edit(&mut config);
+    let bundle = bundle(t, "sleeper", &config, 100_000);
+    let id = t.id();
+    t.mote(["run", "--detach", "--bundle"]).arg(bundle).arg(&id).run().ok();
+    let namespaces = format!("/proc/{}/ns", t.pid(&id));
+    (id, namespaces)
+}
+
+/// Joins these namespaces instead of making them.
+fn join(config: &mut Value, namespaces: &str, kinds: &[(&str, &str)]) {
+    for (kind, file) in kinds {
+        common::without_namespace(config, kind);
+        let namespace = json!({"type": kind, "path": format!("{namespaces}/{file}")});
+        config["linux"]["namespaces"].as_array_mut().unwrap().push(namespace);
+    }
+}
+
+const LINKS: &str = "for n in user net ipc uts pid mnt; do readlink /proc/self/ns/$n; done; id -u; \
+    touch /tmp/made && stat -c %u /tmp/made";
+
+fn links(path: &str) -> Vec<String> {
+    ["user", "net", "ipc", "uts", "pid", "mnt"]
+        .map(|n| fs::read_link(format!("{path}/{n}")).unwrap().to_string_lossy().into_owned())
+        .into()
+}
+
+#[test]
+fn a_user_namespace_is_joined_with_what_belongs_to_it() {
+    let t = Test::new();
+    let (_, namespaces) = sleeper(&t, |_| ());
+    let theirs = links(&namespaces);
+    let host = links("/proc/self/ns");
+    let all: &[(&str, &str)] =
+        &[("user", "user"), ("network", "net"), ("ipc", "ipc"), ("uts", "uts"), ("pid", "pid")];
+    // The last ones first, and the user namespace alone.
+    let backwards: Vec<_> = all.iter().rev().copied().collect();
+    for (n, kinds) in [all, &backwards, &all[..1], &all[..2], &all[..5]].iter().enumerate() {
+        let mut config = spec(&["sh", "-c", LINKS]);
+        config["root"]["readonly"] = json!(false);
+        config["hostname"] = json!("");
+        join(&mut config, &namespaces, kinds);
+        if n % 2 == 0 || !is_mote() {
+            // runc 1.1 insists on them.
+            config["linux"]["uidMappings"] = map(&[(0, 100_000, 65_536)]);
+            config["linux"]["gidMappings"] = map(&[(0, 100_000, 65_536)]);
+        }
+        let bundle = bundle(&t, &format!("b{n}"), &config, 100_000);
+        let out = t.run_bundle(&bundle).run();
+        let seen: Vec<&str> = out.ok().lines().collect();
+        assert_eq!(seen[6..], ["0", "0"], "{out}");
+        for (i, name) in ["user", "network", "ipc", "uts", "pid", "mount"].iter().enumerate() {
+            let joined = kinds.iter().any(|(kind, _)| kind == name);
+            assert_eq!(seen[i] == theirs[i], joined, "{name}: {out}");
+            assert_ne!(seen[i], host[i], "{name}: {out}");
+        }
+    }
+}
+
+#[test]
+fn namespaces_of_the_host_are_joined_with_a_user_namespace() {
+    // They can only be joined before the user namespace is entered.
+    let t = Test::new();
+    let (_, namespaces) = sleeper(&t, |_| ());
+    let holder = t.command("unshare").args(["--net", "--ipc", "--uts", "sleep", "1000"]).spawn();
+    let path = format!("/proc/{}/ns", holder.pid());
+    let own = fs::read_link("/proc/self/ns/net").unwrap();
+    while fs::read_link(format!("{path}/net")).unwrap() == own
+        || fs::read_link(format!("{path}/uts")).unwrap() == fs::read_link("/proc/self/ns/uts").unwrap()
+    {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let holders = links(&path);
+    // runc 1.1 enters the user namespace first, and then cannot join the host's.
+    for joined in if is_mote() { &[false, true][..] } else { &[false] } {
+        let mut config = spec(&["sh", "-c", LINKS]);
+        config["root"]["readonly"] = json!(false);
+        config["hostname"] = json!("");
+        // What belongs to the host's namespaces cannot be mounted in there.
+        config["mounts"]
+            .as_array_mut()
+            .unwrap()
+            .retain(|m| m["type"] != "sysfs" && m["type"] != "mqueue" && m["type"] != "cgroup");
+        join(&mut config, &path, &[("network", "net"), ("ipc", "ipc"), ("uts", "uts")]);
+        with_ids(&mut config, &[(0, 100_000, 65_536)]);
+        if *joined {
+            join(&mut config, &namespaces, &[("user", "user")]);
+        }
+        let bundle = bundle(&t, &format!("b{joined}"), &config, 100_000);
+        let out = t.run_bundle(&bundle).run();
+        let seen: Vec<&str> = out.ok().lines().collect();
+        assert_eq!(seen[1..4], holders[1..4], "{out}");
+        assert_eq!(seen[6..], ["0", "0"], "{out}");
+        assert_eq!(seen[0] == links(&namespaces)[0], *joined, "{out}");
+    }
+    nix::sys::signal::kill(holder.pid(), nix::sys::signal::Signal::SIGKILL).unwrap();
+    holder.wait();
+}
+
+#[test]
+fn mappings_of_a_joined_namespace_have_to_be_its_own() {
+    mote_only!("runc 1.1 ignores them");
+    let t = Test::new();
+    let (_, namespaces) = sleeper(&t, |_| ());
+    let path = format!("{namespaces}/user");
+    for (ranges, works) in [
+        (&[(0, 100_000, 65_536)][..], true),
+        (&[(0, 100_000, 65_535)], false),
+        (&[(0, 100_000, 10), (20, 300_000, 5)], false),
+    ] {
+        let mut config = spec(&["true"]);
+        with_ids(&mut config, ranges);
+        config["linux"]["namespaces"].as_array_mut().unwrap().last_mut().unwrap()["path"] = json!(path);
+        let bundle = bundle(&t, &format!("b{}", ranges[0].2), &config, 100_000);
+        let out = t.run_bundle(&bundle).run();
+        if works {
+            out.ok();
+        } else {
+            out.fails_saying(&["linux.uidMappings", "joined"]);
+        }
+    }
+}
+
+#[test]
+fn a_joined_namespace_that_cannot_be_had_is_named() {
+    mote_only!("the words");
+    let t = Test::new();
+    let (_, namespaces) = sleeper(&t, |_| ());
+    for (kind, path, words) in [
+        (
+            "user",
+            "/proc/self/ns/net".to_owned(),
+            &["/proc/self/ns/net", "user namespace", "invalid argument"][..],
+        ),
+        ("network", "/proc/self/ns/user".to_owned(), &["network namespace", "invalid argument"]),
+        ("uts", "/nowhere/at/all".to_owned(), &["/nowhere/at/all", "no such file"]),
+    ] {
+        let mut config = spec(&["true"]);
+        config["hostname"] = json!("");
+        if kind != "user" {
+            join(&mut config, &namespaces, &[("user", "user")]);
+        }
+        common::without_namespace(&mut config, kind);
+        config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": kind, "path": path}));
+        t.run(&config).fails_saying(words);
+    }
+}

@@ -2,6 +2,8 @@
 
 use std::os::fd::OwnedFd;
 
+use nix::sched::CloneFlags;
+
 use crate::error::Result;
 use crate::plan::{Kind, Plan};
 use crate::sys::mount::{At, open_tree_clone};
@@ -9,7 +11,8 @@ use crate::sys::mount::{At, open_tree_clone};
 /// Opens what the root of a user namespace may not be able to reach: one detached mount or none for each of the plan's
 /// mounts; nothing at all where the child can do it itself.
 pub fn open(plan: &Plan<'_>) -> Result<Vec<Option<OwnedFd>>> {
-    if !plan.user_namespace {
+    // In a mount namespace that is joined the paths are its own.
+    if !plan.user_namespace || plan.join.iter().any(|join| join.kind == CloneFlags::CLONE_NEWNS) {
         return Ok(Vec::new());
     }
     let mut sources = Vec::with_capacity(plan.mounts.len());

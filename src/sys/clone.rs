@@ -29,6 +29,7 @@ struct CloneArgs {
 /// `CLONE_NEWTIME`, which nix does not name. Linux 5.6.
 pub const CLONE_NEWTIME: CloneFlags = CloneFlags::from_bits_retain(0x80);
 
+const CLONE_FILES: u64 = 0x400;
 const CLONE_PIDFD: u64 = 0x1000;
 const CLONE_PARENT: u64 = 0x8000;
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
@@ -49,6 +50,8 @@ pub struct Options<'fd> {
     pub sibling: bool,
     /// A cgroup v2 directory to start in (`CLONE_INTO_CGROUP`, Linux 5.7).
     pub cgroup: Option<BorrowedFd<'fd>>,
+    /// Have one table of descriptors with the caller (`CLONE_FILES`): what one closes, the other has no more.
+    pub share_files: bool,
 }
 
 /// `clone3(2)` like `fork(2)`, into the new `namespaces`, with a pidfd. Linux 5.3.
@@ -67,6 +70,9 @@ pub fn clone3(namespaces: CloneFlags, options: &Options<'_>) -> Result<Side, Err
         args.flags |= CLONE_PARENT;
         args.exit_signal = 0; // inherited: clone3 refuses any other
     }
+    if options.share_files {
+        args.flags |= CLONE_FILES;
+    }
     if let Some(cgroup) = options.cgroup {
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = u64::from(cgroup.as_raw_fd().cast_unsigned());
@@ -81,8 +87,9 @@ pub fn clone3(namespaces: CloneFlags, options: &Options<'_>) -> Result<Side, Err
 /// `clone(2)` with `CLONE_PIDFD`, for where `clone3` answers `ENOSYS`. The child stays in the caller's cgroup.
 pub fn clone(namespaces: CloneFlags, options: &Options<'_>) -> Result<Side, Errno> {
     let mut pidfd: i32 = -1;
-    let parent = if options.sibling { CLONE_PARENT } else { 0 };
-    let flags = u64::from(namespaces.bits().cast_unsigned()) | CLONE_PIDFD | parent | libc::SIGCHLD as u64;
+    let mut flags = u64::from(namespaces.bits().cast_unsigned()) | CLONE_PIDFD | libc::SIGCHLD as u64;
+    flags |= if options.sibling { CLONE_PARENT } else { 0 };
+    flags |= if options.share_files { CLONE_FILES } else { 0 };
     // SAFETY: as in clone3. The third argument is where CLONE_PIDFD stores the descriptor, on x86_64 and aarch64
     // alike; the order of the last two differs there, and both are zero.
     let pid = checked(unsafe { syscall!(Sysno::clone, flags, 0, &raw mut pidfd, 0, 0) })?;

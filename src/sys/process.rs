@@ -40,6 +40,12 @@ pub fn set_cloexec(fd: RawFd) -> Result<(), Errno> {
     checked(unsafe { syscall!(Sysno::fcntl, fd, libc::F_SETFD, libc::FD_CLOEXEC) }).map(drop)
 }
 
+/// Takes over a descriptor that a process with the same table of descriptors has made and left to this one.
+pub fn adopt(fd: RawFd) -> OwnedFd {
+    // SAFETY: the maker was told to forget it and is gone, so that nobody else owns it.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
 /// `prlimit(2)`: raises the hard limit of another process where it is below `hard`.
 /// Errors: `EPERM` without `CAP_SYS_RESOURCE` in the initial user namespace.
 pub fn raise_limit(pid: Pid, resource: Resource, hard: u64) -> Result<(), Errno> {

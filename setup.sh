@@ -169,6 +169,9 @@ for what in "${@:-build}"; do
         need runc runc
         need newuidmap uidmap
         need busybox busybox-static
+        need cc gcc
+        # The tests of seccomp compare with it.
+        [ -e /usr/include/seccomp.h ] || MISSING="$MISSING libseccomp-dev"
         install_missing
         ;;
     bench)

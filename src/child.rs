@@ -78,7 +78,7 @@ fn steps(plan: &Plan<'_>, gear: &Gear<'_>) -> Result<Infallible, Failure> {
         close(parents.as_raw_fd()).at(Stage::Session, 0)?;
     }
     if plan.asks.maps {
-        ask(gear, Ask::Maps)?;
+        ask(gear, Ask::Maps, 0)?;
     }
     // While the mounts are the host's: in a mount namespace that is joined /proc may be anything.
     let proc = host_proc(plan)?;
@@ -127,7 +127,7 @@ fn steps(plan: &Plan<'_>, gear: &Gear<'_>) -> Result<Infallible, Failure> {
         unshare(CloneFlags::CLONE_NEWCGROUP).at(Stage::CgroupNamespace, 0)?;
     }
     if plan.asks.runtime {
-        ask(gear, Ask::Runtime)?;
+        ask(gear, Ask::Runtime, 0)?;
     }
     if let Some(proc) = &proc {
         for (i, (path, value)) in plan.sysctls.iter().enumerate() {
@@ -154,8 +154,15 @@ fn steps(plan: &Plan<'_>, gear: &Gear<'_>) -> Result<Infallible, Failure> {
     stdio(gear, terminal.as_ref()).at(Stage::Stdio, 0)?;
     drop(terminal);
     // Before the working directory is entered: it may be a path through one of them (CVE-2024-21626).
-    close_all_but(3 + gear.preserved, gear.report, gear.start).at(Stage::Stdio, 0)?;
-    process::become_user(process)?;
+    let gate = gear.gate.map(|(answer, _)| answer).filter(|_| process.has_listener());
+    close_all_but(3 + gear.preserved, [Some(gear.report), gear.start, gate]).at(Stage::Stdio, 0)?;
+    if let Some(number) = process::become_user(process)? {
+        let number = u16::try_from(number).ok().filter(|number| *number < 4096);
+        let number = number.ok_or(Errno::EMFILE).at(Stage::Seccomp, 0)?;
+        ask(gear, Ask::Listener, number)?;
+        // It is with who answers now; here it would end up in a container that waits for start.
+        let _ = close(i32::from(number)); // whoever answers may have it fail
+    }
     umask(Mode::from_bits_truncate(process.umask));
     let mut buffer = [0; file::PATH_MAX];
     let program = process::find(process.program, process.path, &mut buffer)?;
@@ -178,9 +185,9 @@ fn hook(plan: &Plan<'_>, when: When) -> Result<(), Failure> {
 }
 
 /// Waits until the parent has done its part. It kills this process if it cannot.
-fn ask(gear: &Gear<'_>, what: Ask) -> Result<(), Failure> {
+fn ask(gear: &Gear<'_>, what: Ask, number: u16) -> Result<(), Failure> {
     let (answer, _) = gear.gate.ok_or(Errno::EBADF).at(Stage::Ask, 0)?;
-    write(gear.report, &Failure::asking(what)).at(Stage::Ask, 0)?;
+    write(gear.report, &Failure::asking(what, number)).at(Stage::Ask, 0)?;
     loop {
         match read(answer, &mut [0]) {
             Ok(1..) => return Ok(()),
@@ -250,7 +257,7 @@ fn mounts(plan: &Plan<'_>, gear: &Gear<'_>) -> Result<Option<OwnedFd>, Failure> 
     }
     // Before anything is masked or read-only: hooks add to the root.
     if plan.asks.container {
-        ask(gear, Ask::Container)?;
+        ask(gear, Ask::Container, 0)?;
     }
     if plan.hooks.any(&[When::CreateContainer]) {
         let before = umask(Mode::from_bits_truncate(0o022));
@@ -313,23 +320,26 @@ fn stdio(gear: &Gear<'_>, terminal: Option<&OwnedFd>) -> nix::Result<()> {
     dup2_stderr(error)
 }
 
-/// Closes whatever is open from `first` up, but for `report` and `start`, which `execve` closes. Nothing of the caller's or
-/// of mote's, mounts and directories of the host among it, can be reached through `/proc/self/fd` any more; and a caller
-/// that waits for the end of one of its pipes does not wait for a container that waits for `start`.
-pub fn close_all_but(first: u32, report: BorrowedFd<'_>, start: Option<BorrowedFd<'_>>) -> nix::Result<()> {
-    let number = |fd: BorrowedFd<'_>| fd.as_raw_fd().cast_unsigned();
-    let (report, start) = (number(report), start.map_or(number(report), number));
-    let (low, high) = (report.min(start), report.max(start));
+/// Closes whatever is open from `first` up, but for `kept`, which `execve` closes. Nothing of the caller's or of mote's,
+/// mounts and directories of the host among it, can be reached through `/proc/self/fd` any more; and a caller that waits
+/// for the end of one of its pipes does not wait for a container that waits for `start`.
+pub fn close_all_but(first: u32, kept: [Option<BorrowedFd<'_>>; 3]) -> nix::Result<()> {
+    let mut kept = kept.map(|fd| fd.map_or(u32::MAX, |fd| fd.as_raw_fd().cast_unsigned()));
+    kept.sort_unstable();
     let mut from = first;
-    for kept in [Some(low), Some(high), None] {
-        let to = kept.map_or(u32::MAX, |kept| kept.saturating_sub(1));
-        if from <= to && kept.is_none_or(|kept| kept > from) {
+    for kept in kept.into_iter().chain([u32::MAX]).filter(|kept| *kept >= first) {
+        // No descriptor has the number that stands for none.
+        let to = if kept == u32::MAX { kept } else { kept.saturating_sub(1) };
+        if from <= to && kept > from {
             match close_range(from, to) {
                 Err(Errno::ENOSYS) => return close_one_by_one(first),
                 result => result?,
             }
         }
-        from = from.max(kept.map_or(from, |kept| kept + 1));
+        if kept == u32::MAX {
+            break;
+        }
+        from = kept + 1;
     }
     Ok(())
 }
@@ -364,7 +374,7 @@ fn wait_and_execute(
 }
 
 fn execute(process: &Process<'_>, program: &CStr) -> Result<Infallible, Failure> {
-    if process.no_new_privileges {
+    if process.no_new_privileges && !process.has_listener() {
         // The last step before: of mote's own calls the filter sees execve alone.
         process::filter(process)?;
     }

@@ -19,6 +19,7 @@ use crate::netdevices;
 use crate::parent::{self, Spawn};
 use crate::plan::{self, Hooks, Overrides, Plan, When};
 use crate::resctrl::{self, Group};
+use crate::seccomp;
 use crate::spec::Spec;
 use crate::stage::{Ask, Failure, Stage};
 use crate::state::{Entry, Id, Record, START_SOCKET, Status, Store, process_start, write_pid_file};
@@ -242,6 +243,13 @@ pub fn create(request: &Request<'_>) -> Result<Made> {
             host::privileged(&plan, pid).map_err(|failure| failure.explain(&plan))?;
             userns::write_maps(pid, &plan.maps)
         }
+        Ask::Listener => match (plan.process.seccomp.as_ref().and_then(|f| f.listener.as_ref()), child) {
+            (Some(to), Some(listener)) => {
+                let state = record.to_spec(Status::Creating);
+                seccomp::notify::send(to, listener, pid.as_raw(), &record.oci_version, &state)
+            }
+            _ => Ok(()),
+        },
         Ask::Runtime => match child {
             Some(child) => netdevices::enter(&plan.net_devices, child).map(|all| moved = Some(all)),
             None => Err(Errno::ESRCH).during("linux.netDevices", ""),

@@ -17,6 +17,7 @@ use crate::stage::{Ask, Failure, Stage};
 use crate::sys::clone::{CLONE_NEWTIME, Options, Side, clone, clone3, setns};
 use crate::sys::file;
 use crate::sys::process::pidfd_send_signal;
+use crate::sys::seccomp::pidfd_getfd;
 use crate::sys::wait::{self, Ended, How};
 
 /// What the child gets besides the plan; see [`Gear`].
@@ -143,7 +144,7 @@ impl Held {
     }
 
     /// Waits until the child says that all is ready, and does what it asks for with `answer` meanwhile, which
-    /// also gets the child's pidfd. With `execute` also until its program runs. When an answer fails the child is killed.
+    /// also gets the child's pidfd, or for [`Ask::Listener`] the listener. With `execute` also until its program runs. When an answer fails the child is killed.
     pub fn ready(
         mut self,
         plan: &Plan<'_>,
@@ -154,7 +155,15 @@ impl Held {
             let Some(report) = self.next()? else { return Err(self.killed()) };
             match (report.asked(), &self.gate) {
                 (Some(ask), Some(gate)) => {
-                    answer(ask, self.pidfd.as_ref().map(AsFd::as_fd))?;
+                    let child = self.pidfd.as_ref().map(AsFd::as_fd);
+                    let listener = match child {
+                        Some(child) if ask == Ask::Listener => {
+                            let number = report.number().into();
+                            Some(pidfd_getfd(child, number).during("linux.seccomp: pidfd_getfd", "")?)
+                        }
+                        _ => None,
+                    };
+                    answer(ask, listener.as_ref().map(AsFd::as_fd).or(child))?;
                     // Should it have been killed meanwhile, the next report says so.
                     let _ = write(gate, &[1]);
                 }

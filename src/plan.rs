@@ -225,10 +225,14 @@ pub fn make<'a>(
     let domainname = host_word(spec.domainname, "domainname", uts, strings)?;
     let groups_denied = new_namespaces.contains(CloneFlags::CLONE_NEWUSER) && ids::denies_groups(&maps);
     let hooks = hooks::plan(spec, bundle, id, strings)?;
+    let scheduling = scheduling::plan(process, &spec.linux)?;
+    let process =
+        Process { seccomp: seccomp(spec)?, ..process::plan(process, overrides, groups_denied, strings)? };
     let asks = Asks {
         maps: new_namespaces.contains(CloneFlags::CLONE_NEWUSER),
         container: hooks.any(&[When::Prestart, When::CreateRuntime]),
         runtime: !spec.linux.net_devices.is_empty(),
+        listener: process.has_listener(),
     };
     Ok(Plan {
         new_namespaces,
@@ -249,11 +253,8 @@ pub fn make<'a>(
         sysctls: sysctl::plan(spec, own, strings)?,
         hostname,
         domainname,
-        scheduling: scheduling::plan(process, &spec.linux)?,
-        process: Process {
-            seccomp: seccomp(spec)?,
-            ..process::plan(process, overrides, groups_denied, strings)?
-        },
+        scheduling,
+        process,
         cgroup,
         cgroup_by_default: !every,
         rdt: rdt::plan(&spec.linux, id, strings)?,

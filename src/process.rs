@@ -25,8 +25,9 @@ pub fn limit(process: &Process<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Goes to the working directory and becomes who the plan says.
-pub fn become_user(process: &Process<'_>) -> Result<(), Failure> {
+/// Goes to the working directory and becomes who the plan says. Returns the number of the filter's listener, if it has one.
+pub fn become_user(process: &Process<'_>) -> Result<Option<usize>, Failure> {
+    let mut listener = None;
     let sets = &process.capabilities;
     drop_bounding(sets.bounding).at(Stage::Capabilities, 0)?;
     // The directory may be open to root alone or to the user alone: either will do.
@@ -36,7 +37,7 @@ pub fn become_user(process: &Process<'_>) -> Result<(), Failure> {
     credentials::setresgid(process.gid).at(Stage::Gid, 0)?;
     if !process.no_new_privileges {
         // Needs CAP_SYS_ADMIN, which goes with the next call: what follows has to be allowed by the filter.
-        filter(process)?;
+        listener = filter(process)?;
     }
     credentials::setresuid(process.uid).at(Stage::Uid, 0)?;
     set_capabilities(sets).at(Stage::Capabilities, 0)?;
@@ -48,8 +49,12 @@ pub fn become_user(process: &Process<'_>) -> Result<(), Failure> {
     check_inside().at(Stage::CwdOutside, 0)?;
     if process.no_new_privileges {
         prctl::set_no_new_privs().at(Stage::NoNewPrivileges, 0)?;
+        if process.has_listener() {
+            // Its descriptor has to reach who answers while the parent is still there.
+            listener = filter(process)?;
+        }
     }
-    Ok(())
+    Ok(listener)
 }
 
 /// Replaces the supplementary groups. In a user namespace made without privileges nobody may, not even to have none: a group
@@ -71,14 +76,11 @@ fn groups_are_denied() -> bool {
     file.and_then(|file| nix::unistd::read(file, &mut word)).is_ok() && word.starts_with(b"deny")
 }
 
-/// Loads the filter, if there is one. It judges every call from here on.
-pub fn filter(process: &Process<'_>) -> Result<(), Failure> {
-    match &process.seccomp {
-        None => Ok(()),
-        Some(filter) => {
-            seccomp::set_mode_filter(&filter.program, filter.flags).map(drop).at(Stage::Seccomp, 0)
-        }
-    }
+/// Loads the filter, if there is one. It judges every call from here on. Returns its listener, if it has one.
+pub fn filter(process: &Process<'_>) -> Result<Option<usize>, Failure> {
+    let Some(filter) = &process.seccomp else { return Ok(None) };
+    let listener = seccomp::set_mode_filter(&filter.program, filter.flags).at(Stage::Seccomp, 0)?;
+    Ok(filter.listener.is_some().then_some(listener))
 }
 
 /// Takes everything from the bounding set that is not in `kept`, as far as the kernel knows capabilities.

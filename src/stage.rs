@@ -139,7 +139,12 @@ pub enum Ask {
     Runtime,
     /// What happens once everything is mounted, before pivot_root.
     Container,
+    /// Who answers system calls has to get the descriptor for it, whose number comes along.
+    Listener,
 }
+
+/// How many of the item's bits an [`Ask`] takes; a number stands above them.
+const ASK_BITS: u32 = 4;
 
 /// Which of them a container has work for. None of them costs a container nothing.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -150,12 +155,14 @@ pub struct Asks {
     pub runtime: bool,
     /// [`Ask::Container`]
     pub container: bool,
+    /// [`Ask::Listener`]
+    pub listener: bool,
 }
 
 impl Asks {
     /// Whether the child has to wait for its parent at all.
     pub fn any(self) -> bool {
-        self.maps || self.runtime || self.container
+        self.maps || self.runtime || self.container || self.listener
     }
 }
 
@@ -174,15 +181,22 @@ impl Failure {
     /// What is sent when all went well.
     pub const READY: [u8; 8] = [Stage::Ready as u8, 0, 0, 0, 0, 0, 0, 0];
 
-    /// What is sent to have the parent do its part.
-    pub fn asking(ask: Ask) -> [u8; 8] {
-        Self { stage: Stage::Ask, item: ask as u16, errno: Errno::UnknownErrno }.to_bytes()
+    /// What is sent to have the parent do its part. `number` is below 4096.
+    pub fn asking(ask: Ask, number: u16) -> [u8; 8] {
+        let item = ask as u16 | number << ASK_BITS;
+        Self { stage: Stage::Ask, item, errno: Errno::UnknownErrno }.to_bytes()
+    }
+
+    /// The number that came with an [`Ask`].
+    pub fn number(self) -> u16 {
+        self.item >> ASK_BITS
     }
 
     /// What the child asks for, if that is what came.
     pub fn asked(self) -> Option<Ask> {
-        let asks = [Ask::Maps, Ask::Runtime, Ask::Container];
-        asks.into_iter().find(|ask| self.stage == Stage::Ask && self.item == *ask as u16)
+        let asks = [Ask::Maps, Ask::Runtime, Ask::Container, Ask::Listener];
+        let asked = self.item & ((1 << ASK_BITS) - 1);
+        asks.into_iter().find(|ask| self.stage == Stage::Ask && asked == *ask as u16)
     }
 
     /// As it goes through the pipe: fewer bytes than `PIPE_BUF`, so all or none.
@@ -322,8 +336,9 @@ mod tests {
 
     #[test]
     fn what_the_child_asks_for_survives_the_pipe() {
-        for ask in [Ask::Maps, Ask::Runtime, Ask::Container] {
-            assert_eq!(Failure::from_bytes(Failure::asking(ask)).asked(), Some(ask));
+        for ask in [Ask::Maps, Ask::Runtime, Ask::Container, Ask::Listener] {
+            let asked = Failure::from_bytes(Failure::asking(ask, 4095));
+            assert_eq!((asked.asked(), asked.number()), (Some(ask), 4095));
         }
         assert_eq!(Failure::from_bytes(Failure::READY).asked(), None);
     }

@@ -209,6 +209,11 @@ impl Record {
         json
     }
 
+    /// The state as runtime-spec has it, of a container that is `status` now.
+    pub fn to_spec(&self, status: Status) -> String {
+        self.fields("", self.pid.as_raw(), status).end()
+    }
+
     fn to_file(&self) -> String {
         let mut json = self.fields("", self.pid.as_raw(), self.status);
         json.number("startTicks", self.start_ticks);

@@ -4,11 +4,12 @@
 
 mod common;
 
-use common::{Test, spec};
+use common::{Running, Test, spec};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 const GETPID: i64 = 39;
 const GETPPID: i64 = 110;
@@ -35,6 +36,18 @@ fn config(seccomp: Value, args: &[&str]) -> Value {
     let source = probe().to_str().unwrap();
     common::add_mount(&mut config, "/mnt/probe", "bind", source, &["bind", "ro"]);
     config
+}
+
+/// Starts who answers `count` calls.
+fn answer(t: &Test, count: u32) -> (Running, PathBuf) {
+    let socket = t.dir.join("listener");
+    let answering = t.command(probe()).arg("listen").arg(&socket).arg(count.to_string()).spawn();
+    let end = Instant::now() + Duration::from_secs(10);
+    while !socket.exists() {
+        assert!(Instant::now() < end, "nobody listens");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    (answering, socket)
 }
 
 /// Everything is allowed but getppid, which gets this action.
@@ -201,4 +214,65 @@ fn the_profiles_of_engines_hold_their_shells() {
         assert!(out.stdout.contains("Seccomp:\t2\n") && out.stdout.contains("done\n"), "{out}");
         assert!(out.code() != 0, "{out}");
     }
+}
+
+/// A config whose getppid is answered by who listens on `socket`.
+fn notifying(socket: &Path, nnp: bool) -> Value {
+    let mut seccomp = but_getppid("SCMP_ACT_NOTIFY");
+    seccomp["listenerPath"] = json!(socket);
+    seccomp["listenerMetadata"] = json!("for \"you\"");
+    let mut config = config(seccomp, &["call", &GETPPID.to_string(), "41"]);
+    config["process"]["noNewPrivileges"] = json!(nnp);
+    config["annotations"] = json!({"key": "value"});
+    config
+}
+
+#[test]
+fn a_listener_answers_and_knows_for_whom() {
+    let t = Test::new();
+    for nnp in [true, false] {
+        let (answering, socket) = answer(&t, 1);
+        let bundle = t.bundle(&format!("run.{nnp}"), &notifying(&socket, nnp));
+        assert_eq!(t.run_bundle(&bundle).run().ok(), "42\n");
+        let out = answering.wait();
+        let mut lines = out.ok().lines();
+        let state: Value = serde_json::from_str(lines.next().unwrap()).unwrap();
+        assert_eq!(lines.collect::<Vec<_>>(), [format!("call {GETPPID} 41")]);
+        assert_eq!(state["fds"], json!(["seccompFd"]), "{state}");
+        assert_eq!(state["metadata"], "for \"you\"", "{state}");
+        assert_eq!(state["state"]["bundle"], json!(bundle), "{state}");
+        assert_eq!(state["state"]["annotations"], json!({"key": "value"}), "{state}");
+        assert_eq!(state["state"]["status"], "creating", "{state}");
+        assert_eq!(state["state"]["pid"], state["pid"], "{state}");
+        assert!(state["pid"].as_i64() > Some(1) && state["state"]["ociVersion"].is_string(), "{state}");
+        std::fs::remove_file(&socket).unwrap();
+    }
+}
+
+#[test]
+fn a_listener_answers_for_a_container_that_was_created_first() {
+    let t = Test::new();
+    for nnp in [true, false] {
+        let (answering, socket) = answer(&t, 1);
+        let bundle = t.bundle(&format!("create.{nnp}"), &notifying(&socket, nnp));
+        let id = t.create(&bundle);
+        let fds = std::fs::read_dir(format!("/proc/{}/fd", t.pid(&id))).unwrap();
+        let open: Vec<_> = fds.filter_map(|fd| std::fs::read_link(fd.unwrap().path()).ok()).collect();
+        assert!(!open.iter().any(|to| to.to_string_lossy().contains("seccomp")), "{open:?}");
+        t.verb("start", &id).ok();
+        assert!(answering.wait().ok().contains(&format!("call {GETPPID} 41")));
+        t.wait_status(&id, "stopped");
+        std::fs::remove_file(&socket).unwrap();
+    }
+}
+
+#[test]
+fn without_anybody_who_answers_there_is_no_container() {
+    let t = Test::new();
+    for nnp in [true, false] {
+        let config = notifying(Path::new("/nowhere/at/all"), nnp);
+        let bundle = t.bundle(&format!("nowhere.{nnp}"), &config);
+        t.run_bundle(&bundle).run().fails_and_mote_says(&["listenerPath", "/nowhere/at/all", "no such file"]);
+    }
+    t.assert_nothing_left();
 }

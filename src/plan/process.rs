@@ -52,6 +52,13 @@ pub struct Process<'a> {
     pub console_size: Option<(u16, u16)>,
 }
 
+impl Process<'_> {
+    /// Whether somebody outside answers some of its system calls.
+    pub fn has_listener(&self) -> bool {
+        self.seccomp.as_ref().is_some_and(|filter| filter.listener.is_some())
+    }
+}
+
 /// A bit for each capability in each set.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct CapabilitySets {

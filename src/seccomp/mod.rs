@@ -6,10 +6,12 @@
 pub mod assembler;
 pub mod compile;
 pub mod names;
+pub mod notify;
 pub mod profile;
 
 use crate::spec;
-use crate::sys::seccomp::{BPF_MAXINSNS, Instruction};
+use crate::sys::seccomp::{BPF_MAXINSNS, FLAG_NEW_LISTENER, Instruction};
+use notify::Listener;
 use profile::{Profile, Wrong};
 
 #[cfg(test)]
@@ -22,20 +24,21 @@ pub struct Filter {
     pub program: Vec<Instruction>,
     /// For seccomp(2).
     pub flags: u32,
+    /// Who answers for `SCMP_ACT_NOTIFY`; set if and only if a rule has it.
+    pub listener: Option<Listener>,
 }
 
 impl Filter {
     /// Compiles `linux.seccomp`. `None` for a profile that says nothing. An error names the field below `linux.seccomp`.
     pub fn new(spec: &spec::Seccomp<'_>) -> Result<Option<Self>, Wrong> {
         let Some(profile) = Profile::check(spec)? else { return Ok(None) };
-        if profile.notifies {
-            return Err((
-                "syscalls".to_owned(),
-                "SCMP_ACT_NOTIFY: this version of mote cannot do it yet".to_owned(),
-            ));
-        }
+        let listener = profile.notifies.then(|| Listener {
+            path: spec.listener_path.decode(),
+            metadata: spec.listener_metadata.decode(),
+        });
+        let flags = profile.flags | if profile.notifies { FLAG_NEW_LISTENER } else { 0 };
         match compile::compile(&profile) {
-            Some(program) => Ok(Some(Self { program, flags: profile.flags })),
+            Some(program) => Ok(Some(Self { program, flags, listener })),
             None => Err(("syscalls".to_owned(), too_long())),
         }
     }

@@ -478,3 +478,68 @@ fn a_container_without_limits_gets_some_later() {
     common::reap(pid);
     t.assert_gone(&id);
 }
+
+#[test]
+fn events_tell_what_is_used_in_runc_s_words() {
+    let Some(_) = hierarchy("memory") else { return };
+    let t = Test::new();
+    let resources = json!({"memory": {"limit": 64 << 20, "swap": 64 << 20}, "pids": {"limit": 40}});
+    let (config, path) = limited(
+        &t,
+        &["sh", "-c", "n=0; while [ $n -lt 20000 ]; do n=$((n+1)); done; sleep 1000; true"],
+        resources,
+    );
+    let id = t.detached(&config);
+    let pid = t.pid(&id);
+    std::thread::sleep(Duration::from_millis(300));
+    let out = t.mote(["events", "--stats", &id]).run();
+    let line: Value = serde_json::from_str(out.ok()).unwrap();
+    assert_eq!((&line["type"], &line["id"]), (&json!("stats"), &json!(id)));
+    let data = &line["data"];
+    assert!(data["cpu"]["usage"]["total"].as_u64().unwrap() > 1_000_000, "{data}");
+    assert_eq!(data["memory"]["usage"]["limit"], 64 << 20);
+    assert_eq!(data["memory"]["swap"]["limit"], 64 << 20);
+    assert!(data["memory"]["usage"]["usage"].as_u64().unwrap() > 4096, "{data}");
+    assert_eq!(data["memory"]["raw"]["hierarchical_memory_limit"], 64 << 20);
+    assert_eq!((&data["pids"]["current"], &data["pids"]["limit"]), (&json!(2), &json!(40)));
+    assert!(!data["cpuset"]["cpus"].as_array().unwrap().is_empty(), "{data}");
+
+    t.mote(["events", "--interval", "0s", &id]).run().fails_saying(&["interval"]);
+
+    // A stream ends with the container.
+    let stream = t.mote(["events", "--interval", "100ms", &id]).spawn();
+    std::thread::sleep(Duration::from_millis(650));
+    t.mote(["kill", &id, "KILL"]).run().ok();
+    common::reap(pid);
+    assert!(!t.mote(["events", "--stats", &id]).run().status.success());
+    t.verb("delete", &id).ok(); // before it runc does not see the end
+    let out = stream.wait();
+    let lines = out.ok().lines().count();
+    assert!((2..=6).contains(&lines), "{lines} lines in 650 ms: {out}");
+    remove_parents(&path);
+}
+
+#[test]
+fn events_tell_when_memory_runs_out() {
+    let Some(_) = hierarchy("memory") else { return };
+    let t = Test::new();
+    let hog = "while [ ! -e /mnt/go ]; do sleep 0.05; done; dd if=/dev/zero of=/dev/null bs=100M count=1; sleep 1000";
+    let (mut config, path) =
+        limited(&t, &["sh", "-c", hog], json!({"memory": {"limit": 32 << 20, "swap": 32 << 20}}));
+    config["root"]["readonly"] = json!(false);
+    let bundle = t.bundle("hog", &config);
+    let id = t.id();
+    t.mote(["run", "--detach", "-b"]).arg(&bundle).arg(&id).run().ok();
+    let pid = t.pid(&id);
+    let events = t.mote(["events", "--interval", "1h", &id]).spawn();
+    std::thread::sleep(Duration::from_millis(300));
+    fs::write(bundle.join("rootfs/mnt/go"), "").unwrap();
+    std::thread::sleep(Duration::from_millis(1500));
+    t.mote(["kill", &id, "KILL"]).run().ok();
+    common::reap(pid);
+    t.verb("delete", &id).ok(); // as above
+    let out = events.wait();
+    let first: Value = serde_json::from_str(out.ok().lines().next().unwrap_or("null")).unwrap();
+    assert_eq!((&first["type"], &first["id"]), (&json!("oom"), &json!(id)), "{out}");
+    remove_parents(&path);
+}

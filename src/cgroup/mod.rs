@@ -21,6 +21,7 @@ pub mod devices;
 mod freezer;
 mod remove;
 mod settings;
+pub mod stats;
 mod tree;
 mod v1;
 mod v2;

@@ -11,6 +11,7 @@ use crate::state::{Id, default_root};
 
 mod create;
 mod delete;
+mod events;
 mod help;
 mod kill;
 mod list;
@@ -52,6 +53,7 @@ struct Context<'a> {
 const COMMANDS: &[&Command] = &[
     &create::COMMAND,
     &delete::COMMAND,
+    &events::COMMAND,
     &kill::COMMAND,
     &list::COMMAND,
     &pause::PAUSE,

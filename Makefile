@@ -8,7 +8,7 @@ HOST := $(shell uname -m)
 
 export BOARD
 .DELETE_ON_ERROR:
-.PHONY: all help plain debug size bundle image demo-images qemu-images demo run test soak bench lint clean setup-qemu FORCE
+.PHONY: all help plain debug size bundle image demo-images qemu-images demo run test test-engines engines soak bench lint clean setup-qemu FORCE
 
 all: $(ARCHES:%=target/dist/%/mote) target/dist/mote ## The shipping binary of each architecture: target/dist/<arch>/mote
 
@@ -127,6 +127,14 @@ run: target/demo/$(ARCH)/initramfs.cpio ## The same with the console on this ter
 
 test: ## Everything there is to check, and one line that sums it up
 	@tools/test
+
+test-engines: target/dist/mote ## Podman, containerd and Docker with mote, in namespaces of their own
+	@./setup.sh engines
+	@tests/engines/run --mote target/dist/mote --runtimes mote
+
+engines: target/dist/mote ## The same with runc and crun too; writes the table of docs/engines.md
+	@./setup.sh engines
+	@tests/engines/run --mote target/dist/mote --write docs/engines.md
 
 soak: target/dist/mote ## The tests that count, in full: 1,000 rounds of a life, 10,000 runs, 10,000 mutated configs
 	@./setup.sh test

@@ -1,8 +1,9 @@
 #!/bin/sh
-# Installs what is missing, and nothing else: setup.sh [build|qemu|test|bench]...
+# Installs what is missing, and nothing else: setup.sh [build|qemu|test|engines|bench]...
 #
 # `build` needs a Rust toolchain, a C linker for build scripts and readelf; `qemu` the two emulators and what makes
-# images; `test` and `bench` the runtimes that mote is compared with, and what the containers of the tests run. The toolchain chosen is written to
+# images; `test` and `bench` the runtimes that mote is compared with, and what the containers of the tests run; `engines` Podman,
+# containerd and Docker. The toolchain chosen is written to
 # target/toolchain.env, which the Makefile includes. When all is there, this prints nothing and takes no time.
 set -eu
 cd "$(dirname "$0")"
@@ -35,6 +36,19 @@ install_missing() {
     # shellcheck disable=SC2086 # a list of words
     apt_get install -y --no-install-recommends $MISSING
     MISSING=
+}
+
+# Runs a command while no package may start its services: the tests start the engines, in namespaces of their own.
+without_services() {
+    if [ -z "$MISSING" ] || [ -e /usr/sbin/policy-rc.d ]; then
+        "$@"
+        return
+    fi
+    trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+    printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d 2>/dev/null && chmod 755 /usr/sbin/policy-rc.d
+    "$@"
+    rm -f /usr/sbin/policy-rc.d
+    trap - EXIT
 }
 
 # apt is loud and its noise helps only when it fails.
@@ -174,6 +188,22 @@ for what in "${@:-build}"; do
         [ -e /usr/include/seccomp.h ] || MISSING="$MISSING libseccomp-dev"
         install_missing
         ;;
+    engines)
+        need runc runc
+        need crun crun
+        need busybox busybox-static
+        need python3 python3
+        need podman podman
+        need conmon conmon
+        need ctr containerd
+        # By its path: a docker client from elsewhere stays as it is, and comes first in PATH where it did.
+        [ -x /usr/sbin/dockerd ] || MISSING="$MISSING docker.io"
+        need tini tini
+        need ip iproute2
+        need iptables iptables
+        need pgrep procps
+        without_services install_missing
+        ;;
     bench)
         need runc runc
         need crun crun
@@ -181,7 +211,7 @@ for what in "${@:-build}"; do
         install_missing
         ;;
     *)
-        say "unknown argument $what: build, qemu, test or bench" >&2
+        say "unknown argument $what: build, qemu, test, engines or bench" >&2
         exit 1
         ;;
     esac

@@ -131,7 +131,13 @@ fn steps(plan: &Plan<'_>, gear: &Gear<'_>) -> Result<Infallible, Failure> {
     }
     if let Some(proc) = &proc {
         for (i, (path, value)) in plan.sysctls.iter().enumerate() {
-            proc.write(path, value.to_bytes()).at(Stage::Sysctl, i)?;
+            let mut written = proc.write(path, value.to_bytes());
+            if plan.user_namespace && written == Err(Errno::EACCES) {
+                // Those of an ipc namespace are its root's, and before Linux 6.9 the host's root's.
+                become_root(plan).at(Stage::Ids, 0)?;
+                written = proc.write(path, value.to_bytes());
+            }
+            written.at(Stage::Sysctl, i)?;
         }
     }
     if plan.user_namespace {

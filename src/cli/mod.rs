@@ -19,6 +19,7 @@ mod log;
 mod options;
 mod pause;
 mod run;
+mod seccomp;
 mod spec;
 mod start;
 mod state;
@@ -59,6 +60,7 @@ const COMMANDS: &[&Command] = &[
     &pause::PAUSE,
     &pause::RESUME,
     &run::COMMAND,
+    &seccomp::COMMAND,
     &spec::COMMAND,
     &start::COMMAND,
     &state::COMMAND,

@@ -4,9 +4,9 @@
 //! calls that programs make most near its root. Calls with conditions lead to code that compares arguments, one half at
 //! a time, each half loaded and compared once for all rules that ask about it.
 //!
-//! Which of several rules for one call counts: one without conditions (or with masks that leave none), the first of them if there are several. Among
-//! those with conditions the most restrictive action whose conditions hold, as the kernel has it for several filters, and
-//! the first of the file among different errors.
+//! Which of several rules for one call counts: one without conditions (or with masks that leave none), the first of them
+//! if there are several. Among those with conditions the most restrictive action whose conditions hold, as the kernel has
+//! it for several filters, and the first of the file among different errors.
 
 use super::assembler::{Assembler, JEQ, JGE, JGT, JSET, Range, Target, Word};
 use super::names::{Arch, Name, X32_BIT};
@@ -143,7 +143,7 @@ impl Compiler<'_> {
             let hot = HOT.iter().filter(|_| arch.bit == 0);
             let hot = hot.filter_map(|(name, weight)| Some((arch.number(Name::of(name)?)?, *weight)));
             let hot: Vec<(u32, u32)> = hot.collect();
-            for entries in self.entries(arch).chunk_by(|a, b| a.number == b.number) {
+            for entries in entries(self.profile, arch).chunk_by(|a, b| a.number == b.number) {
                 let Some(&Entry { number, .. }) = entries.first() else { continue };
                 let target = self.decide(entries, arch.wide);
                 let weight = hot.iter().find(|(other, _)| *other == number).map_or(0, |(_, weight)| *weight);
@@ -165,27 +165,6 @@ impl Compiler<'_> {
         self.assembler.load(Word::NUMBER, tree)
     }
 
-    /// The rules by number, and in the order of the file for each.
-    fn entries(&self, arch: &Arch) -> Vec<Entry> {
-        let profile = self.profile;
-        let mut entries = Vec::with_capacity(profile.entries.len());
-        for (name, rule) in &profile.entries {
-            entries.extend(arch.number(*name).map(|number| Entry { number, rule: *rule, through: None }));
-        }
-        if arch.audit == AUDIT_I386 {
-            for (name, via, call) in MULTIPLEXED {
-                let Some((name, number)) = Name::of(name).zip(Name::of(via).and_then(|via| arch.number(via)))
-                else {
-                    continue;
-                };
-                let rules = profile.entries.iter().filter(|(other, _)| *other == name);
-                entries.extend(rules.map(|(_, rule)| Entry { number, rule: *rule, through: Some(*call) }));
-            }
-        }
-        entries.sort_by_key(|entry| (entry.number, entry.rule));
-        entries
-    }
-
     /// The largest number that the profile's author knew, where calls beyond it are answered with ENOSYS: a C library then
     /// falls back to an older call, where any other error would be final. Not if the default lets calls through, or
     /// shows them to a tracer, which knows better. The same rule as runc's.
@@ -198,15 +177,10 @@ impl Compiler<'_> {
 
     /// Where a call leads for which there are these rules.
     fn decide(&mut self, entries: &[Entry], wide: bool) -> Target {
-        let rules = entries.iter().filter_map(|entry| Some((entry, self.profile.rules.get(entry.rule)?)));
-        let narrowed = |(entry, rule): (&Entry, &Rule)| {
-            (rule.verdict, conditions(&rule.conditions, entry.through, wide))
+        let rules = match in_order(self.profile, entries, wide) {
+            Ok(rules) => rules,
+            Err(verdict) => return Target::Return(verdict),
         };
-        let mut rules: Vec<(u32, Vec<Condition>)> = rules.map(narrowed).collect();
-        if let Some((verdict, _)) = rules.iter().find(|(_, conditions)| conditions.is_empty()) {
-            return Target::Return(*verdict);
-        }
-        rules.sort_by_key(|(verdict, _)| (verdict & ACTION).cast_signed());
         let mut classes: Classes = Vec::new();
         for (verdict, conditions) in rules {
             match classes.last_mut() {
@@ -337,6 +311,46 @@ impl Compiler<'_> {
         };
         self.assembler.load(word, next)
     }
+}
+
+/// The rules of an architecture by number, and in the order of the file for each.
+fn entries(profile: &Profile, arch: &Arch) -> Vec<Entry> {
+    let mut entries = Vec::with_capacity(profile.entries.len());
+    for (name, rule) in &profile.entries {
+        entries.extend(arch.number(*name).map(|number| Entry { number, rule: *rule, through: None }));
+    }
+    if arch.audit == AUDIT_I386 {
+        for (name, via, call) in MULTIPLEXED {
+            let Some((name, number)) = Name::of(name).zip(Name::of(via).and_then(|via| arch.number(via)))
+            else {
+                continue;
+            };
+            let rules = profile.entries.iter().filter(|(other, _)| *other == name);
+            entries.extend(rules.map(|(_, rule)| Entry { number, rule: *rule, through: Some(*call) }));
+        }
+    }
+    entries.sort_by_key(|entry| (entry.number, entry.rule));
+    entries
+}
+
+/// The rules for one call with their conditions, the ones that count more first; or the verdict if one of them has none.
+fn in_order(profile: &Profile, entries: &[Entry], wide: bool) -> Result<Vec<(u32, Vec<Condition>)>, u32> {
+    let rules = entries.iter().filter_map(|entry| Some((entry, profile.rules.get(entry.rule)?)));
+    let narrowed =
+        |(entry, rule): (&Entry, &Rule)| (rule.verdict, conditions(&rule.conditions, entry.through, wide));
+    let mut rules: Vec<(u32, Vec<Condition>)> = rules.map(narrowed).collect();
+    if let Some((verdict, _)) = rules.iter().find(|(_, conditions)| conditions.is_empty()) {
+        return Err(*verdict);
+    }
+    rules.sort_by_key(|(verdict, _)| (verdict & ACTION).cast_signed());
+    Ok(rules)
+}
+
+/// The rules with conditions for one call, the ones that count more first.
+pub fn rules_for(profile: &Profile, arch: &Arch, number: u32) -> Vec<(u32, Vec<Condition>)> {
+    let mut entries = entries(profile, arch);
+    entries.retain(|entry| entry.number == number);
+    in_order(profile, &entries, arch.wide).unwrap_or_default()
 }
 
 impl Condition {

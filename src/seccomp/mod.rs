@@ -5,6 +5,7 @@
 
 pub mod assembler;
 pub mod compile;
+pub mod explain;
 pub mod names;
 pub mod notify;
 pub mod profile;

@@ -99,8 +99,6 @@ static int answer(const char *path, int count)
 	ssize_t len = receive(connection, text, sizeof text - 1, &fd);
 	if (len < 0)
 		return perror("recvmsg"), 1;
-	for (ssize_t more; (more = read(connection, text + len, sizeof text - 1 - len)) > 0;)
-		len += more;
 	printf("%.*s\n", (int)len, text);
 	while (count-- > 0) {
 		struct seccomp_notif call = {0};

@@ -136,12 +136,17 @@ pub const MOUNT_ATTRIBUTES: &[(MsFlags, u64)] = &[
     (MsFlags::MS_STRICTATIME, attr::STRICTATIME),
 ];
 
-/// Values of `linux.rootfsPropagation`.
+/// Values of `linux.rootfsPropagation`. Those with an r are no words of the specification: Podman and Docker write them,
+/// for a volume that has the option, and mean the same.
 pub const ROOTFS_PROPAGATION: &[(&str, MsFlags)] = &[
     ("shared", MsFlags::MS_SHARED.union(MsFlags::MS_REC)),
     ("slave", MsFlags::MS_SLAVE.union(MsFlags::MS_REC)),
     ("private", MsFlags::MS_PRIVATE.union(MsFlags::MS_REC)),
     ("unbindable", MsFlags::MS_UNBINDABLE.union(MsFlags::MS_REC)),
+    ("rshared", MsFlags::MS_SHARED.union(MsFlags::MS_REC)),
+    ("rslave", MsFlags::MS_SLAVE.union(MsFlags::MS_REC)),
+    ("rprivate", MsFlags::MS_PRIVATE.union(MsFlags::MS_REC)),
+    ("runbindable", MsFlags::MS_UNBINDABLE.union(MsFlags::MS_REC)),
 ];
 
 /// Capabilities by number; `include/uapi/linux/capability.h`.

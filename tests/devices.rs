@@ -49,6 +49,18 @@ fn a_device_outside_dev_works() {
 }
 
 #[test]
+fn ptmx_of_the_host_is_left_out_for_the_container_s_own() {
+    let t = Test::new();
+    let text = t.sh("readlink /dev/ptmx; ls /dev/fuse", |c| {
+        c["linux"]["devices"] = json!([
+            {"path": "/dev/ptmx", "type": "c", "major": 5, "minor": 2, "fileMode": 0o666, "uid": 0, "gid": 0},
+            {"path": "/dev/fuse", "type": "c", "major": 10, "minor": 229},
+        ]);
+    });
+    assert_eq!(text, "pts/ptmx\n/dev/fuse\n");
+}
+
+#[test]
 fn a_default_device_that_the_config_has_too_is_the_config_s() {
     mote_only!("runc 1.1 lets nobody use a default device that is in linux.devices");
     let t = Test::new();

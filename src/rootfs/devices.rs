@@ -69,7 +69,13 @@ pub fn make_defaults(root: BorrowedFd<'_>, nodes: &[Node<'_>]) -> nix::Result<()
 }
 
 /// Makes one node of `linux.devices`. One that is there must be what it says, and stays as it is.
+///
+/// Engines give a privileged container all nodes of the host, with `/dev/ptmx` among them. That is the way to the host's
+/// terminals; the container has its own instance, and the default link to it.
 pub fn make(root: BorrowedFd<'_>, node: &Node<'_>) -> nix::Result<()> {
+    if node.path == c"/dev/ptmx" {
+        return Ok(());
+    }
     let directory = resolve_or_make(root, node.directory, Missing::Directory)?;
     let mode = Mode::from_bits_truncate(node.mode);
     let made = mknodat(&directory, node.name, node.kind, mode, node.device);

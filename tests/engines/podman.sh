@@ -13,7 +13,7 @@ runtime = "$RUNTIME"
 cgroup_manager = "cgroupfs"
 events_logger = "file"
 runtime_supports_json = ["runc", "crun", "mote"]
-runtime_supports_nocgroups = ["crun", "mote"]
+runtime_supports_nocgroup = ["crun", "mote"]
 infra_command = "/bin/sleep"
 [engine.runtimes]
 $RUNTIME = ["$RT"]

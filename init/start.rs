@@ -161,6 +161,8 @@ fn start(world: &World, i: usize) -> Result<Report> {
         wait: false,
         sibling: true,
         rootless: Some(false),
+        no_cgroup: false,
+        config: None,
         keep_keyring: false,
         preserved: 0,
     })?;
@@ -173,7 +175,7 @@ fn arguments(container: &Container, bundle: &Path) -> Result<Option<Vec<String>>
         ([], []) => Ok(None),
         ([], args) => {
             // The program stays the bundle's, as an image's entry point would.
-            let read = container::Bundle::read(bundle)?;
+            let read = container::Bundle::read(bundle, None)?;
             let process = read.parse()?.process;
             let program = process.and_then(|process| process.args.first().map(|program| program.decode()));
             let why = "expected at least the program";

@@ -54,6 +54,10 @@ pub struct Request<'a> {
     pub sibling: bool,
     /// Whether to do without a cgroup where none can be made; by default unless the caller is the host's root.
     pub rootless: Option<bool>,
+    /// Whether it is to have no cgroup of its own.
+    pub no_cgroup: bool,
+    /// Another file than the bundle's `config.json`.
+    pub config: Option<&'a Path>,
     /// Whether the program keeps the caller's session keyring.
     pub keep_keyring: bool,
     /// How many descriptors after standard error stay open in the program.
@@ -110,21 +114,22 @@ impl Made {
 #[derive(Debug)]
 pub struct Bundle {
     path: PathBuf,
+    file: PathBuf,
     text: Vec<u8>,
 }
 
 impl Bundle {
-    /// Reads `config.json` of the bundle at `path`.
-    pub fn read(path: &Path) -> Result<Self> {
+    /// Reads `config.json` of the bundle at `path`, or the file that stands in for it.
+    pub fn read(path: &Path, config: Option<&Path>) -> Result<Self> {
         let path = std::path::absolute(path).during("getcwd", path)?;
-        let file = path.join("config.json");
+        let file = config.map_or_else(|| path.join("config.json"), Path::to_owned);
         let refuse = |why: &str| Err(Error::config(file.display(), "the file", why));
         let text = match input::read(&file, CONFIG_MAX)? {
             Input::Text(text) => text,
             Input::TooLarge => return refuse("larger than 1 MiB"),
             Input::NotRegular => return refuse("expected a regular file"),
         };
-        Ok(Self { path, text })
+        Ok(Self { path, file, text })
     }
 
     /// Its shape.
@@ -142,13 +147,13 @@ impl Bundle {
     }
 
     fn flawed(&self, field: impl Into<Box<str>>, why: impl Into<Box<str>>) -> Error {
-        Error::config(self.path.join("config.json").display(), field, why)
+        Error::config(self.file.display(), field, why)
     }
 }
 
 /// Makes a container. Whatever fails, everything is taken back.
 pub fn create(request: &Request<'_>) -> Result<Made> {
-    let bundle = Bundle::read(request.bundle)?;
+    let bundle = Bundle::read(request.bundle, request.config)?;
     let spec = bundle.parse()?;
     let cgroups = Cgroups::detect();
     let home = std::cell::OnceCell::new();
@@ -176,6 +181,10 @@ pub fn create(request: &Request<'_>) -> Result<Made> {
             );
         }
     };
+    // The limits of one were refused by the plan.
+    if request.no_cgroup && plan.resources.devices.as_ref().is_some_and(|rules| !rules.is_empty()) {
+        log::warn!("linux.resources.devices: without a cgroup every device can be used");
+    }
     let root = open_root(&bundle, &plan)?;
     if !plan.process.env.iter().any(|entry| entry.to_bytes().starts_with(b"HOME=")) {
         plan.process.env.push(home.get_or_init(|| crate::home::variable(root.as_fd(), plan.process.uid)));
@@ -434,7 +443,8 @@ pub fn start(root: &Path, id: &Id) -> Result<()> {
 
 /// The configuration that a container was made from.
 fn saved(entry: &Entry, record: &Record) -> Result<Bundle> {
-    Ok(Bundle { path: record.bundle.clone(), text: entry.config()? })
+    let file = entry.config_path();
+    Ok(Bundle { path: record.bundle.clone(), file, text: entry.config()? })
 }
 
 fn connect(entry: &Entry) -> Result<OwnedFd> {
@@ -464,6 +474,13 @@ pub fn state(root: &Path, id: &Id) -> Result<Record> {
 /// Signals a container's first process; with `all` every process in its cgroup.
 pub fn kill(root: &Path, id: &Id, signal: i32, all: bool) -> Result<()> {
     let record = state(root, id)?;
+    if all && record.cgroup.is_empty() {
+        // Without a cgroup nobody knows of other processes; those of its pid namespace end with the first.
+        return match signal_record(&record, signal) {
+            Err(Errno::ESRCH) => Ok(()),
+            result => result.during("kill", id.as_str()),
+        };
+    }
     if all {
         return Cgroups::detect().signal_all(&record.place(), signal);
     }
@@ -579,12 +596,20 @@ pub fn forget(root: &Path, id: &Id) -> Result<()> {
     delete(root, id, true)
 }
 
-/// Every container below the root directory. One that is deleted meanwhile is left out.
-pub fn list(root: &Path) -> Result<Vec<Record>> {
-    let store = Store::open(root, false)?;
+/// The ids of all containers below the root directory. One that is missing has none, unless it was `given`: nobody else has
+/// made it yet.
+pub fn ids(root: &Path, given: bool) -> Result<Vec<Id>> {
+    match Store::open(root, false) {
+        Err(error) if error.errno() == Some(Errno::ENOENT) && !given => Ok(Vec::new()),
+        store => store?.ids(),
+    }
+}
+
+/// Every container below the root directory, as [`ids`]. One that is deleted meanwhile is left out.
+pub fn list(root: &Path, given: bool) -> Result<Vec<Record>> {
     let mut records = Vec::new();
-    for id in store.ids()? {
-        match store.find(&id).and_then(|entry| entry.load()) {
+    for id in ids(root, given)? {
+        match state(root, &id) {
             Ok(record) => records.push(record),
             Err(Error::Container { .. }) => {}
             Err(error) => return Err(error),

@@ -416,8 +416,12 @@ impl Entry {
 
     /// What config.json said at create, whatever has become of the file since.
     pub fn config(&self) -> Result<Vec<u8>> {
-        let path = self.path.join(CONFIG);
-        read_whole(self.directory.as_fd(), CONFIG).during("read", &*path)
+        read_whole(self.directory.as_fd(), CONFIG).during("read", &*self.config_path())
+    }
+
+    /// Where that stands.
+    pub fn config_path(&self) -> PathBuf {
+        self.path.join(CONFIG)
     }
 
     /// Reads the state file. A directory without one is left from a create that was killed.

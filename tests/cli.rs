@@ -66,7 +66,11 @@ fn spec_goes_to_the_bundle_and_does_not_overwrite() {
     t.bare().args(["spec", "--bundle"]).arg(&dir).run().ok();
     assert!(dir.join("config.json").is_file());
     fs::write(dir.join("config.json"), "mine").unwrap();
-    t.bare().args(["spec", "--bundle"]).arg(&dir).run().fails_saying(&["config.json exists"]);
+    t.bare()
+        .args(["spec", "--bundle"])
+        .arg(&dir)
+        .run()
+        .fails_saying(&["File config.json exists. Remove it first"]);
     assert_eq!(fs::read_to_string(dir.join("config.json")).unwrap(), "mine");
 }
 
@@ -263,4 +267,218 @@ fn help_is_given_and_is_no_failure() {
         let text = t.mote(args).run().ok().to_owned();
         assert!(text.contains("run") && text.contains("--"), "{args:?}: {text}");
     }
+}
+
+#[test]
+fn the_version_has_crun_s_letter_too() {
+    mote_only!("runc has -v alone");
+    let t = Test::new();
+    assert_eq!(t.bare().arg("-V").run().ok(), t.bare().arg("--version").run().ok());
+    let help = t.bare().arg("--help").run().ok().to_owned();
+    assert_eq!(help.matches("--version").count(), 1, "{help}");
+}
+
+#[test]
+fn a_config_may_stand_elsewhere_than_in_the_bundle() {
+    mote_only!("an option of crun's");
+    let t = Test::new();
+    let bundle = t.bundle("b", &spec(&["echo", "bundle"]));
+    let other = t.dir.join("other");
+    fs::create_dir(&other).unwrap();
+    common::write_config(&other, &spec(&["echo", "other"]));
+    // Relative to the working directory, as crun has it; the root filesystem stays the bundle's.
+    for config in [&["--config", "config.json"][..], &["-f", "./config.json"], &["--config=config.json"]] {
+        let out = t.mote(["run"]).args(config).arg("-b").arg(&bundle).arg(t.id()).cwd(&other).run();
+        assert_eq!(out.ok(), "other\n");
+    }
+    fs::write(other.join("broken"), "{").unwrap();
+    let out = t.mote(["create", "-f"]).arg(other.join("broken")).arg("-b").arg(&bundle).arg(t.id()).run();
+    out.fails_saying(&["other/broken: "]);
+}
+
+#[test]
+fn no_subreaper_is_taken_as_mote_never_is_one() {
+    let t = Test::new();
+    let bundle = t.bundle("b", &spec(&["echo", "ran"]));
+    assert_eq!(t.mote(["run", "--no-subreaper", "-b"]).arg(&bundle).arg(t.id()).run().ok(), "ran\n");
+}
+
+#[test]
+fn systemd_is_refused_by_the_commands_that_would_ask_it_and_taken_by_the_others() {
+    mote_only!("runc asks systemd");
+    let t = Test::new();
+    let bundle = t.bundle("b", &spec(&["true"]));
+    for option in [&["--systemd-cgroup"][..], &["--cgroup-manager", "systemd"], &["--cgroup-manager=systemd"]]
+    {
+        let name = option[0].split('=').next().unwrap();
+        let mote = |args: &[&str]| t.bare().args(option).arg("--root").arg(&t.root).args(args).run();
+        for verb in ["create", "run"] {
+            mote(&[verb, "-b", bundle.to_str().unwrap(), "x"]).fails_saying(&[name, "systemd"]);
+        }
+        mote(&["delete", "--force", "x"]).ok();
+        mote(&["list"]).ok();
+    }
+    t.bare()
+        .args(["--systemd-cgroup=false", "--cgroup-manager", "cgroupfs", "--root"])
+        .arg(&t.root)
+        .arg("list")
+        .run()
+        .ok();
+    t.mote(["--cgroup-manager", "nosuch", "list"])
+        .run()
+        .fails_saying(&["--cgroup-manager: expected cgroupfs, systemd or disabled"]);
+}
+
+#[test]
+fn a_container_without_a_cgroup_stays_in_its_caller_s() {
+    mote_only!("an option of crun's, which Podman passes");
+    let t = Test::new();
+    let mut config = spec(&["cat", "/proc/1/cgroup"]);
+    common::without_namespace(&mut config, "cgroup");
+    let mote = |config: &Value, name: &str, verb: &[&str]| {
+        let bundle = t.bundle(name, config);
+        let id = t.id();
+        (t.mote(["--cgroup-manager", "disabled"]).args(verb).arg("-b").arg(&bundle).arg(&id).run(), id)
+    };
+    let own = fs::read_to_string("/proc/self/cgroup").unwrap();
+    for (name, path) in [("plain", Value::Null), ("path", serde_json::json!("/mote-test-without/a"))] {
+        config["linux"]["cgroupsPath"] = path;
+        let (out, _) = mote(&config, name, &["run"]);
+        assert_eq!(out.ok(), own);
+        assert!(out.stderr.contains("warning: linux.resources.devices"), "not silently: {out}");
+    }
+    config["linux"]["resources"]["pids"] = serde_json::json!({"limit": 100});
+    let (out, _) = mote(&config, "limited", &["run"]);
+    out.fails_saying(&[
+        "linux.resources.pids.limit",
+        "a container without a cgroup of its own cannot be limited",
+    ]);
+
+    let (out, id) = mote(&spec(&["sleep", "100"]), "b", &["run", "--detach"]);
+    out.ok();
+    let pid = t.pid(&id);
+    t.mote(["kill", "--all", &id, "KILL"]).run().ok();
+    t.wait_status(&id, "stopped");
+    t.mote(["kill", "--all", &id, "KILL"]).run().ok();
+    t.verb("delete", &id).ok();
+    common::reap(pid);
+}
+
+#[test]
+fn checkpoint_and_restore_are_refused_in_one_line_whatever_their_options() {
+    mote_only!("runc has them");
+    let t = Test::new();
+    for args in [
+        &["checkpoint", "x"][..],
+        &["checkpoint", "--image-path", "/x", "--leave-running", "x"],
+        &["restore", "-d", "--image-path=/x", "x"],
+    ] {
+        t.mote(args).run().fails_saying(&[args[0], "refused"]);
+    }
+}
+
+#[test]
+fn warnings_are_logged_at_the_level_that_is_asked_for() {
+    mote_only!("crun's words");
+    let t = Test::new();
+    let mut config = spec(&["true"]);
+    config["process"]["capabilities"]["bounding"] = serde_json::json!(["CAP_NOSUCH"]);
+    let bundle = t.bundle("b", &config);
+    for (options, in_log, on_stderr) in [
+        (&[][..], 0, 1),
+        (&["--log-level", "warning"], 1, 0),
+        (&["--log-level=warn"], 1, 0),
+        (&["--log-level", "info"], 1, 0),
+        (&["--debug"], 1, 0),
+        (&["--debug", "--log-level", "error"], 1, 0),
+        (&["--log-level", "error"], 0, 0),
+    ] {
+        let log = t.dir.join("log");
+        let out = t
+            .mote(["--log-format=json", "--log"])
+            .arg(&log)
+            .args(options)
+            .args(["run", "-b"])
+            .arg(&bundle)
+            .arg(t.id())
+            .run();
+        out.ok();
+        let text = fs::read_to_string(&log).unwrap();
+        let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(
+            (lines.len(), out.stderr.lines().count()),
+            (in_log, on_stderr),
+            "{options:?}: {text} {out}"
+        );
+        assert!(
+            lines.iter().all(
+                |line| line["level"] == "warning" && line["msg"].as_str().unwrap().contains("CAP_NOSUCH")
+            ),
+            "{text}"
+        );
+        fs::remove_file(&log).unwrap();
+    }
+    t.mote(["--log-level", "loud", "list"])
+        .run()
+        .fails_saying(&["--log-level: expected error, warning, info or debug"]);
+}
+
+#[test]
+fn a_failure_goes_to_the_journal_or_to_syslog_where_log_says_so() {
+    mote_only!("crun's words");
+    use std::os::unix::net::UnixDatagram;
+    let t = Test::new();
+    for (option, path, says) in [
+        (
+            "journald:name",
+            "run/systemd/journal/socket",
+            "PRIORITY=3\nSYSLOG_IDENTIFIER=name\nMESSAGE=nobody: container does not exist\n",
+        ),
+        ("syslog:web-1", "dev/log", "<11>web-1: nobody: container does not exist"),
+        ("syslog:", "dev/log", "<11>mote: nobody: container does not exist"),
+    ] {
+        let at = t.dir.join(path);
+        fs::create_dir_all(at.parent().unwrap()).unwrap();
+        let _ = fs::remove_file(&at);
+        let service = UnixDatagram::bind(&at).unwrap();
+        service.set_read_timeout(Some(std::time::Duration::from_secs(10))).unwrap();
+        // In a mount namespace of its own, where the service's directory is the test's.
+        let top = path.split('/').next().unwrap();
+        let code = format!("mount --bind {}/{top} /{top}", t.dir.display());
+        let out =
+            t.mote(["--log", option, "state", "nobody"]).after_bash(&code).under(["unshare", "-m"]).run();
+        out.fails_saying(&["does not exist"]);
+        let mut bytes = [0; 1000];
+        let len = service.recv(&mut bytes).unwrap();
+        assert_eq!(String::from_utf8_lossy(&bytes[..len]), says);
+        // Where nobody listens there is standard error.
+        drop(service);
+        fs::remove_file(&at).unwrap();
+        t.mote(["--log", option, "state", "nobody"])
+            .after_bash(&code)
+            .under(["unshare", "-m"])
+            .run()
+            .fails_saying(&["does not exist"]);
+    }
+    t.mote(["--log", "journald:a b", "list"]).run().fails_saying(&["--log"]);
+    let file = t.dir.join("plain");
+    t.mote(["--log", &format!("file:{}", file.display()), "state", "nobody"]).run().fails();
+    assert!(fs::read_to_string(&file).unwrap().contains("does not exist"));
+}
+
+#[test]
+fn spec_writes_to_the_file_that_is_named() {
+    mote_only!("crun's option");
+    let t = Test::new();
+    for option in ["-f", "--file", "--config"] {
+        let name = format!("x{option}.json");
+        t.bare().args(["spec", option, &name]).cwd(&t.dir).run().ok();
+        assert!(fs::read_to_string(t.dir.join(&name)).unwrap().contains("ociVersion"));
+        t.bare()
+            .args(["spec", option, &name])
+            .cwd(&t.dir)
+            .run()
+            .fails_saying(&[&format!("File {name} exists. Remove it first")]);
+    }
+    assert!(!t.dir.join("config.json").exists());
 }

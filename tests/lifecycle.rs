@@ -512,3 +512,129 @@ fn the_bundle_may_be_gone_when_the_container_is_deleted() {
     t.verb("delete", &id).ok();
     t.assert_gone(&id);
 }
+
+#[test]
+fn kill_and_delete_take_a_regular_expression_as_crun_does() {
+    mote_only!("crun's option");
+    let t = Test::new();
+    let bundle = t.bundle("b", &spec(&["sleep", "100"]));
+    let ids: Vec<String> = (0..3).map(|_| t.create(&bundle)).collect();
+    let pids: Vec<_> = ids.iter().map(|id| t.pid(id)).collect();
+    t.verb("start", &ids[0]).ok();
+    let status = || ids.iter().map(|id| t.status(id)).collect::<Vec<_>>();
+    // The third alone, then the first two, one of which is killed already: a warning.
+    t.mote(["kill", "--regex", &format!("^{}$", ids[2].replace('.', "\\.")), "KILL"]).run().ok();
+    t.wait_status(&ids[2], "stopped");
+    assert_eq!(status(), ["running", "created", "stopped"]);
+    let out = t.mote(["kill", "-r", "^mt.*[.][02]$", "9"]).run();
+    out.ok();
+    assert!(out.stderr.contains(&format!("warning: {}: container not running", ids[2])), "{out}");
+    t.wait_status(&ids[0], "stopped");
+    t.mote(["delete", "--regex", "nosuch"]).run().ok();
+    assert_eq!(status(), ["stopped", "created", "stopped"]);
+    t.mote(["delete", "-r", "[0-2]$"]).run().ok();
+    for (id, pid) in ids.iter().zip(pids) {
+        t.assert_gone(id);
+        common::reap(pid);
+    }
+    t.mote(["kill", "--regex", "("]).run().fails_saying(&["--regex: a ( without its )"]);
+}
+
+#[test]
+fn what_a_create_that_was_killed_left_half_made_is_told_and_removed() {
+    mote_only!("the files are mote's");
+    let t = Test::new();
+    for (name, files) in [
+        ("empty", &[][..]),
+        ("unnamed", &[(".state.json", "{")]),
+        ("socket", &[("start.sock", "")]),
+        ("hooks", &[("config.json", "{}")]),
+    ] {
+        let id = t.id();
+        let dir = t.root.join(&id);
+        let make = || {
+            fs::create_dir(&dir).unwrap();
+            files.iter().for_each(|(file, text)| fs::write(dir.join(file), text).unwrap());
+        };
+        make();
+        for verb in ["state", "start", "kill"] {
+            t.verb(verb, &id).fails_saying(&["does not exist"]);
+        }
+        assert_eq!(t.mote(["list", "-f", "json"]).run().ok(), "null\n", "{name}");
+        // The id is free again once somebody has deleted it.
+        t.verb("delete", &id).fails_saying(&["does not exist"]);
+        assert!(!dir.exists(), "{name}");
+        make();
+        t.mote(["delete", "--force", &id]).run().ok();
+        assert!(!dir.exists(), "{name}");
+    }
+    // A state that cannot be read is told by its file, and removed by force alone.
+    for text in ["", "{", "[]", "{\"id\": 5}", "{\"id\": \"../x\", \"pid\": 1}"] {
+        let id = t.id();
+        let dir = t.root.join(&id);
+        fs::create_dir(&dir).unwrap();
+        fs::write(dir.join("state.json"), text).unwrap();
+        t.verb("state", &id).fails();
+        t.verb("delete", &id).fails();
+        assert!(dir.exists());
+        t.mote(["delete", "--force", &id]).run().ok();
+        assert!(!dir.exists());
+    }
+}
+
+#[test]
+fn a_full_disk_and_a_read_only_one_are_one_line_and_leave_nothing() {
+    let t = Test::new();
+    let bundle = t.bundle("b", &spec(&["sleep", "100"]));
+    let state = t.dir.join("state");
+    fs::create_dir(&state).unwrap();
+    for (options, fill, words) in [
+        // Root, the container's directory, no file.
+        ("size=4k,nr_inodes=3", true, "no space left on device"),
+        ("size=4k,nr_inodes=2", true, "no space left on device"),
+        ("ro", false, "read-only file system"),
+    ] {
+        let fill = if fill {
+            format!("dd if=/dev/zero of={0}/full bs=4k 2>/dev/null; rm -f {0}/x;", state.display())
+        } else {
+            String::new()
+        };
+        let code = format!("mount -t tmpfs -o {options} none {0} && {fill} true", state.display());
+        let count = format!("ls -A {} | grep -v full", state.display());
+        let id = t.id();
+        let mote = t.bare().arg("--root").arg(&state).args(["create", "-b"]).arg(&bundle).arg(&id);
+        let out = mote
+            .under(["bash", "-c", &format!("{code}; \"$@\"; status=$?; {count}; exit $status"), "bash"])
+            .under(["unshare", "-m"])
+            .run();
+        let line = out.fails().to_lowercase();
+        assert!(line.contains(words), "{options}: {out}");
+        if common::is_mote() {
+            assert_eq!(out.stdout, "", "{options}: left behind: {out}");
+        }
+    }
+}
+
+#[test]
+fn delete_and_start_twice_at_once_do_their_work_once() {
+    mote_only!("runc 1.1 locks nothing");
+    let t = Test::new();
+    let bundle = t.bundle("b", &spec(&["sleep", "100"]));
+    let id = t.create(&bundle);
+    let pid = t.pid(&id);
+    let starts: Vec<_> = (0..8).map(|_| t.mote(["start", &id]).spawn()).collect();
+    let ends: Vec<_> = starts.into_iter().map(|start| start.wait()).collect();
+    assert_eq!(ends.iter().filter(|out| out.code() == 0).count(), 1);
+    for out in ends.iter().filter(|out| out.code() != 0) {
+        out.fails_saying(&["cannot start an already running container"]);
+    }
+    t.mote(["kill", &id, "KILL"]).run().ok();
+    t.wait_status(&id, "stopped");
+    let deletes: Vec<_> = (0..8).map(|_| t.mote(["delete", &id]).spawn()).collect();
+    let ends: Vec<_> = deletes.into_iter().map(|delete| delete.wait()).collect();
+    assert_eq!(ends.iter().filter(|out| out.code() == 0).count(), 1);
+    for out in ends.iter().filter(|out| out.code() != 0) {
+        out.fails_saying(&["does not exist"]);
+    }
+    common::reap(pid);
+}

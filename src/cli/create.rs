@@ -3,9 +3,9 @@
 use std::os::fd::AsFd;
 
 use super::options::{Kind, Opt};
-use super::{Command, Context};
+use super::{Command, Context, Manager};
 use crate::container::{self, Request, Terminal};
-use crate::error::{During, Result};
+use crate::error::{During, Error, Result};
 use crate::plan::Overrides;
 use crate::state::Id;
 
@@ -53,7 +53,17 @@ pub const NO_PIVOT: Opt = Opt {
     about: "refused: a container could leave a bare chroot",
 };
 
-const OPTIONS: &[Opt] = &[BUNDLE, CONSOLE_SOCKET, NO_NEW_KEYRING, NO_PIVOT, PID_FILE, PRESERVE_FDS];
+pub const CONFIG: Opt = Opt {
+    name: "config",
+    short: Some('f'),
+    kind: Kind::Value("FILE"),
+    about: "read FILE instead of the bundle's config.json",
+};
+pub const NO_SUBREAPER: Opt =
+    Opt { name: "no-subreaper", short: None, kind: Kind::Flag, about: "adopt no orphans; mote never does" };
+
+const OPTIONS: &[Opt] =
+    &[BUNDLE, CONFIG, CONSOLE_SOCKET, NO_NEW_KEYRING, NO_PIVOT, NO_SUBREAPER, PID_FILE, PRESERVE_FDS];
 
 fn run(context: &Context<'_>) -> Result<i32> {
     create(context, &context.id()?, true)?;
@@ -81,17 +91,24 @@ pub fn request<'a>(context: &'a Context<'_>, id: &'a Id) -> Result<Request<'a>> 
         return Err(context
             .wrong("no-pivot", "refused: mote pivots on the initramfs too, and a bare chroot can be left"));
     }
+    if let Manager::Systemd(option) = context.cgroups {
+        let why = "refused: mote makes cgroups itself and does not ask systemd for them";
+        return Err(Error::Usage(format!("--{option}: {why}").into()));
+    }
+    let disabled = context.cgroups == Manager::Disabled;
     Ok(Request {
         root: &context.root,
         id,
         bundle: context.options.path("bundle").unwrap_or(std::path::Path::new(".")),
-        overrides: Overrides::default(),
+        overrides: Overrides { cgroup: disabled.then_some(""), ..Overrides::default() },
         stdio: None,
         terminal: Terminal::Refused,
         pid_file: context.options.path("pid-file"),
         wait: false,
         sibling: false,
         rootless: context.rootless,
+        no_cgroup: disabled,
+        config: context.options.path("config"),
         keep_keyring: context.options.has("no-new-keyring"),
         preserved,
     })

@@ -47,7 +47,8 @@ pub fn one(command: &Command) -> String {
 }
 
 fn options(text: &mut String, table: &[Opt]) {
-    for opt in table {
+    // Second spellings have nothing about them.
+    for opt in table.iter().filter(|opt| !opt.about.is_empty()) {
         let short = opt.short.map(|c| format!("-{c}, ")).unwrap_or_default();
         let value = if let Kind::Value(word) = opt.kind { format!(" {word}") } else { String::new() };
         let _ = writeln!(text, "  {:<28} {}", format!("{short}--{}{value}", opt.name), opt.about);

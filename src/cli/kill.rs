@@ -9,14 +9,20 @@ pub const COMMAND: Command = Command {
     name: "kill",
     arguments: "<container id> [signal]",
     about: "send a signal, SIGTERM unless another is named",
-    options: &[Opt {
-        name: "all",
-        short: Some('a'),
-        kind: Kind::Flag,
-        about: "to every process of the container",
-    }],
+    options: &[
+        Opt { name: "all", short: Some('a'), kind: Kind::Flag, about: "to every process of the container" },
+        REGEX,
+    ],
     count: (1, 2),
     run,
+};
+
+/// As crun has it.
+pub const REGEX: Opt = Opt {
+    name: "regex",
+    short: Some('r'),
+    kind: Kind::Flag,
+    about: "all containers whose ids match the id as a regular expression",
 };
 
 fn run(context: &Context<'_>) -> Result<i32> {
@@ -27,6 +33,6 @@ fn run(context: &Context<'_>) -> Result<i32> {
             format!("kill: unknown signal \"{word}\": expected 1 to 64, or a name such as TERM").into(),
         )
     })?;
-    container::kill(&context.root, &context.id()?, signal, context.options.has("all"))?;
-    Ok(0)
+    let all = context.options.has("all");
+    context.each(&|id| container::kill(&context.root, id, signal, all))
 }

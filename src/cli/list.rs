@@ -2,8 +2,6 @@
 
 use std::os::unix::fs::MetadataExt;
 
-use nix::errno::Errno;
-
 use super::options::{Kind, Opt};
 use super::{Command, Context};
 use crate::container;
@@ -26,11 +24,7 @@ const HEADER: [&str; 6] = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"];
 
 fn run(context: &Context<'_>) -> Result<i32> {
     let format = context.options.text("format");
-    let records = match container::list(&context.root) {
-        // No command has made the default directory yet.
-        Err(error) if error.errno() == Some(Errno::ENOENT) && !context.root_given => Vec::new(),
-        result => result?,
-    };
+    let records = container::list(&context.root, context.root_given)?;
     if context.options.has("quiet") {
         records.iter().for_each(|record| println!("{}", record.id.as_str()));
         return Ok(0);

@@ -6,6 +6,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
+use crate::container;
 use crate::error::{Error, Result};
 use crate::state::{Id, default_root};
 
@@ -18,6 +19,7 @@ mod list;
 mod log;
 mod options;
 mod pause;
+mod regex;
 mod run;
 mod seccomp;
 mod spec;
@@ -47,8 +49,20 @@ struct Context<'a> {
     root_given: bool,
     /// Whether `--rootless` says so.
     rootless: Option<bool>,
+    cgroups: Manager,
     options: Options<'a>,
     command: &'static Command,
+}
+
+/// Who makes a container's cgroup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Manager {
+    /// mote.
+    Cgroupfs,
+    /// Nobody: it stays in the caller's.
+    Disabled,
+    /// systemd, as this option asks for: refused by the commands that make one.
+    Systemd(&'static str),
 }
 
 const COMMANDS: &[&Command] = &[
@@ -83,8 +97,22 @@ const GLOBAL: &[Opt] = &[
         kind: Kind::Value("WHEN"),
         about: "true, false or auto: do without a cgroup where none can be made (auto: unless root)",
     },
-    Opt { name: "debug", short: None, kind: Kind::Flag, about: "log warnings too" },
+    Opt { name: "debug", short: None, kind: Kind::Flag, about: "log everything there is to say" },
+    Opt {
+        name: "log-level",
+        short: None,
+        kind: Kind::Value("LEVEL"),
+        about: "log error, warning, info or debug, and what is worse",
+    },
+    Opt {
+        name: "cgroup-manager",
+        short: None,
+        kind: Kind::Value("MANAGER"),
+        about: "cgroupfs, or disabled for no cgroup at all (cgroupfs)",
+    },
+    Opt { name: "systemd-cgroup", short: None, kind: Kind::Flag, about: "refused where a cgroup is made" },
     Opt { name: "version", short: Some('v'), kind: Kind::Flag, about: "print the version" },
+    Opt { name: "version", short: Some('V'), kind: Kind::Flag, about: "" },
     Opt { name: "help", short: Some('h'), kind: Kind::Flag, about: "print this help" },
 ];
 
@@ -108,7 +136,10 @@ pub fn main(args: &[OsString]) -> i32 {
         Ok(log) => log,
         Err(error) => return log::Log::default().failure(&error, 1),
     };
-    log.install(globals.has("debug").then_some(::log::LevelFilter::Debug));
+    match level(&globals) {
+        Ok(level) => log.install(level),
+        Err(error) => return log.failure(&error, 1),
+    }
     // As runc reads it: Go's words for true and false.
     let rootless = match globals.text("rootless").as_deref() {
         None | Some("auto") => None,
@@ -128,6 +159,11 @@ pub fn main(args: &[OsString]) -> i32 {
         print!("{}", help::all());
         return 0;
     }
+    // Before their options, of which there are many: CRIU would have to be asked, a program that a device does not have.
+    if name == "checkpoint" || name == "restore" {
+        let why = "mote neither saves nor restores the state of running programs";
+        return log.failure(&Error::Usage(format!("{}: refused: {why}", name.to_string_lossy()).into()), 1);
+    }
     let Some(command) = COMMANDS.iter().find(|command| name == command.name) else {
         let name = name.to_string_lossy();
         let error =
@@ -137,6 +173,37 @@ pub fn main(args: &[OsString]) -> i32 {
     match execute(command, &globals, rootless, words) {
         Ok(status) => status,
         Err(error) => log.failure(&error, 1),
+    }
+}
+
+/// `--debug` and `--log-level`, in the words of crun and youki.
+fn level(globals: &Options<'_>) -> Result<Option<::log::LevelFilter>> {
+    use ::log::LevelFilter::{Debug, Error as Errors, Info, Trace, Warn};
+    let Some(word) = globals.text("log-level").filter(|_| !globals.has("debug")) else {
+        return Ok(globals.has("debug").then_some(Debug));
+    };
+    let levels = [
+        ("error", Errors),
+        ("warning", Warn),
+        ("warn", Warn),
+        ("info", Info),
+        ("debug", Debug),
+        ("trace", Trace),
+    ];
+    match levels.iter().find(|(name, _)| word == *name) {
+        Some((_, level)) => Ok(Some(*level)),
+        None => Err(Error::Usage("--log-level: expected error, warning, info or debug".into())),
+    }
+}
+
+/// Whether containers get a cgroup.
+fn cgroups(globals: &Options<'_>) -> Result<Manager> {
+    let systemd = globals.has("systemd-cgroup").then_some("systemd-cgroup");
+    match globals.text("cgroup-manager").as_deref() {
+        None | Some("cgroupfs" | "") => Ok(systemd.map_or(Manager::Cgroupfs, Manager::Systemd)),
+        Some("disabled") => Ok(Manager::Disabled),
+        Some("systemd") => Ok(Manager::Systemd("cgroup-manager")),
+        Some(_) => Err(Error::Usage("--cgroup-manager: expected cgroupfs, systemd or disabled".into())),
     }
 }
 
@@ -164,6 +231,7 @@ fn execute(
         root: root.map_or_else(default_root, Path::to_owned),
         root_given: root.is_some(),
         rootless,
+        cgroups: cgroups(globals)?,
         options,
         command,
     };
@@ -175,6 +243,29 @@ impl Context<'_> {
     fn id(&self) -> Result<Id> {
         let id = self.options.arguments().first().map(|id| id.to_string_lossy());
         Id::new(id.as_deref().unwrap_or_default())
+    }
+
+    /// The containers that a command with `--regex` is for; otherwise the one that is named.
+    fn ids(&self) -> Result<Vec<Id>> {
+        if !self.options.has("regex") {
+            return Ok(vec![self.id()?]);
+        }
+        let pattern = self.options.arguments().first().map(|text| text.to_string_lossy());
+        let pattern = regex::Regex::new(pattern.as_deref().unwrap_or_default());
+        let pattern = pattern.map_err(|why| self.wrong("regex", why))?;
+        let ids = container::ids(&self.root, self.root_given)?;
+        Ok(ids.into_iter().filter(|id| pattern.is_match(id.as_str())).collect())
+    }
+
+    /// Does a thing to each of [`Context::ids`]. Among several a failure is a warning and the others are tried, as crun has it.
+    fn each(&self, act: &dyn Fn(&Id) -> Result<()>) -> Result<i32> {
+        for id in self.ids()? {
+            match act(&id) {
+                Err(error) if self.options.has("regex") => ::log::warn!("{error}"),
+                result => result?,
+            }
+        }
+        Ok(0)
     }
 
     /// A wrong option of this command.

@@ -1,6 +1,8 @@
 //! `mote run`: makes a container, starts it and, without `--detach`, waits for its end and removes it.
 
-use super::create::{self, BUNDLE, CONSOLE_SOCKET, NO_NEW_KEYRING, NO_PIVOT, PID_FILE, PRESERVE_FDS};
+use super::create::{
+    self, BUNDLE, CONFIG, CONSOLE_SOCKET, NO_NEW_KEYRING, NO_PIVOT, NO_SUBREAPER, PID_FILE, PRESERVE_FDS,
+};
 use super::options::{Kind, Opt};
 use super::{Command, Context};
 use crate::error::Result;
@@ -17,6 +19,7 @@ pub const COMMAND: Command = Command {
 
 const OPTIONS: &[Opt] = &[
     BUNDLE,
+    CONFIG,
     CONSOLE_SOCKET,
     Opt { name: "detach", short: Some('d'), kind: Kind::Flag, about: "return once the program runs" },
     Opt {
@@ -27,6 +30,7 @@ const OPTIONS: &[Opt] = &[
     },
     NO_NEW_KEYRING,
     NO_PIVOT,
+    NO_SUBREAPER,
     PID_FILE,
     PRESERVE_FDS,
 ];

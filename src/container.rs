@@ -143,7 +143,12 @@ impl Bundle {
         let mut buffer = vec![0; strings::room_for(self.text.len())];
         let strings = &mut strings::Strings::new(&mut buffer);
         let hooks = plan::plan_hooks(&spec, &self.path, id.as_str(), strings);
-        act(&hooks.map_err(|(field, why)| self.flawed(field, why))?)
+        act(&hooks.map_err(|wrong| self.wrong(wrong))?)
+    }
+
+    #[expect(clippy::boxed_local, reason = "this is how it comes")]
+    fn wrong(&self, wrong: plan::Wrong) -> Error {
+        self.flawed(wrong.0, wrong.1)
     }
 
     fn flawed(&self, field: impl Into<Box<str>>, why: impl Into<Box<str>>) -> Error {
@@ -160,8 +165,8 @@ pub fn create(request: &Request<'_>) -> Result<Made> {
     let mut buffer = vec![0; strings::room_for(bundle.text.len())];
     let overrides = &request.overrides;
     let mut plan = plan::make(&spec, &bundle.path, request.id.as_str(), overrides, &cgroups, &mut buffer)
-        .map_err(|(field, why)| bundle.flawed(field, why))?;
-    host::check(&mut plan).map_err(|(field, why)| bundle.flawed(field, why))?;
+        .map_err(|wrong| bundle.wrong(wrong))?;
+    host::check(&mut plan).map_err(|wrong| bundle.wrong(wrong))?;
     let foreground = match (request.terminal, plan.process.terminal) {
         (Terminal::Foreground, true) => Some(socket::pair().during("socketpair", "process.terminal")?),
         _ => None,

@@ -26,7 +26,7 @@ pub fn check(plan: &mut Plan<'_>) -> Checked<()> {
     })?;
     if plan.rdt.is_some() && resctrl::open().is_err() {
         let why = "no resctrl filesystem is mounted on /sys/fs/resctrl";
-        return Err(("linux.intelRdt".to_owned(), why.to_owned()));
+        return Err(("linux.intelRdt".to_owned(), why.to_owned()).into());
     }
     Ok(())
 }
@@ -58,7 +58,8 @@ fn modules(plan: &mut Plan<'_>) -> Checked<()> {
             return Err((
                 (*field).to_owned(),
                 format!("{module} is off on this host, so there is no {what}"),
-            ));
+            )
+                .into());
         }
     }
     Ok(())
@@ -101,7 +102,9 @@ fn joined(plan: &Plan<'_>) -> Checked<()> {
         let (Ok(a), Ok(b)) = (stat(join.path), stat(own)) else { continue };
         if (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino) {
             let path = String::from_utf8_lossy(join.path.to_bytes()).into_owned();
-            return Err((field, format!("\"{path}\" is the host's own namespace, which must stay as it is")));
+            return Err(
+                (field, format!("\"{path}\" is the host's own namespace, which must stay as it is")).into()
+            );
         }
     }
     Ok(())

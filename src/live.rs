@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::cgroup::{Cgroup, Cgroups};
 use crate::container::gone;
 use crate::error::{Error, Result};
-use crate::plan::resources;
+use crate::plan::{Wrong, resources};
 use crate::spec::Resources;
 use crate::state::{Entry, Id, Record, Status, Store};
 
@@ -26,7 +26,10 @@ pub fn update(root: &Path, id: &Id, limits: &Resources<'_>, file: &str, at: &str
     let open = |record: &Record| cgroups.open(&record.place());
     let mut cgroup = open(&record)?;
     let now = |at, file: &str| cgroup.read(at, file);
-    let wrong = |(field, why): (String, String)| Error::config(file, field, why);
+    let wrong = |wrong: Wrong| {
+        let (field, why) = *wrong;
+        Error::config(file, field, why)
+    };
     let mut plan = resources::update(limits, at, &cgroups, &now).map_err(wrong)?;
     if plan.settings.is_empty() && plan.devices.is_none() {
         return Ok(());

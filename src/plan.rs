@@ -39,7 +39,9 @@ pub use rdt::Rdt;
 pub use scheduling::{NumberSet, Scheduling};
 
 /// A wrong field: its path and what is wrong.
-pub type Wrong = (String, String);
+///
+/// Behind a pointer: each `?` on the way out would copy the two strings otherwise, which took 20 KB of the binary.
+pub type Wrong = Box<(String, String)>;
 
 /// The result of checking a field.
 pub type Checked<T> = Result<T, Wrong>;
@@ -294,7 +296,7 @@ fn namespaces<'a>(
             (at("type"), format!("\"{}\" is none of {allowed}", namespace.kind))
         })?;
         if seen.contains(kind) {
-            return Err((at("type"), format!("\"{}\" stands twice", namespace.kind)));
+            return Err((at("type"), format!("\"{}\" stands twice", namespace.kind)).into());
         }
         seen |= kind;
         match namespace.path {
@@ -349,7 +351,7 @@ fn cgroups_path<'a>(path: Str<'_>, strings: &mut Strings<'a>) -> Checked<&'a CSt
 /// `linux.seccomp`
 fn seccomp(spec: &Spec<'_>) -> Checked<Option<Filter>> {
     let Some(profile) = &spec.linux.seccomp else { return Ok(None) };
-    Filter::new(profile).map_err(|(field, why)| (format!("linux.seccomp.{field}"), why))
+    Filter::new(profile).map_err(|wrong| (format!("linux.seccomp.{}", wrong.0), wrong.1).into())
 }
 
 /// A path of the host: absolute, or relative to the bundle.
@@ -373,7 +375,7 @@ fn in_container<'a>(strings: &mut Strings<'a>, path: Str<'_>, field: &str) -> Ch
 /// What a word of a table stands for.
 fn one_of<T: Copy>(table: &[(&'static str, T)], word: Str<'_>, field: &str) -> Checked<T> {
     lookup(table, word)
-        .ok_or_else(|| (field.to_owned(), format!("\"{word}\" is none of {}", tables::names(table))))
+        .ok_or_else(|| (field.to_owned(), format!("\"{word}\" is none of {}", tables::names(table))).into())
 }
 
 /// The flags that the words of a list stand for, together.
@@ -385,18 +387,24 @@ fn flags(table: &[(&'static str, u32)], words: &List<Str<'_>>, field: &str) -> C
 }
 
 /// A wrong field.
-fn wrong<T>(field: impl Into<String>, why: &str) -> Checked<T> {
-    Err((field.into(), why.to_owned()))
+fn wrong<T>(field: impl AsRef<str>, why: &str) -> Checked<T> {
+    Err(flaw(field.as_ref(), why))
+}
+
+#[cold]
+#[inline(never)]
+fn flaw(field: &str, why: &str) -> Wrong {
+    Box::new((field.to_owned(), why.to_owned()))
 }
 
 /// A field that has to be there.
 fn missing(field: &str) -> Wrong {
-    (field.to_owned(), "missing".to_owned())
+    flaw(field, "missing")
 }
 
 /// A string that cannot be handed to the kernel.
 fn refused(field: &str, reason: Refused) -> Wrong {
-    (field.to_owned(), reason.why().to_owned())
+    flaw(field, reason.why())
 }
 
 /// `process.args` and the like as a list for execve.

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::input::{self, Input};
 use crate::json;
 use crate::seccomp::compile::compile;
-use crate::seccomp::profile::Profile;
+use crate::seccomp::profile::{Profile, Wrong};
 use crate::seccomp::{explain::explain, too_long};
 use crate::spec::Spec;
 
@@ -38,7 +38,7 @@ fn run(context: &Context<'_>) -> Result<i32> {
     let spec: Spec<'_> = json::parse(&text).map_err(|wrong| flaw(&wrong.field, &wrong.why))?;
     let none = || flaw("linux.seccomp", "missing: every call is allowed");
     let seccomp = spec.linux.seccomp.ok_or_else(none)?;
-    let wrong = |(field, why): (String, String)| flaw(&format!("linux.seccomp.{field}"), &why);
+    let wrong = |wrong: Wrong| flaw(&format!("linux.seccomp.{}", wrong.0), &wrong.1);
     let profile = Profile::check(&seccomp).map_err(wrong)?.ok_or_else(none)?;
     let program = compile(&profile).ok_or_else(|| flaw("linux.seccomp.syscalls", &too_long()))?;
     // A reader that has seen enough, such as head, closes its end.

@@ -195,10 +195,10 @@ mod tests {
             (r#"{"poststop":[{"path":"/a","timeout":-9}]}"#, "hooks.poststop[0].timeout", "at least 1"),
             (r#"{"poststop":[{"path":"/a","env":["\u0000"]}]}"#, "hooks.poststop[0].env[0]", "NUL"),
         ] {
-            let Err((at, what)) = planned(&format!(r#"{{"hooks":{hooks}}}"#), &mut [0; 256]) else {
+            let Err(wrong) = planned(&format!(r#"{{"hooks":{hooks}}}"#), &mut [0; 256]) else {
                 unreachable!("{hooks}")
             };
-            assert!(at == field && what.contains(why), "{at}: {what}");
+            assert!(wrong.0 == field && wrong.1.contains(why), "{wrong:?}");
         }
     }
 }

@@ -176,8 +176,8 @@ mod tests {
             (&[(0, 10, 10), (50, 15, 1), (10, 0, 10)], "m[1].hostID: overlaps with m[0]"),
             (&[(3, 3, 1), (3, 4, 1)], "m[1].containerID: overlaps with m[0]"),
         ] {
-            let Err((field, why)) = one(&list(ranges), "m") else { unreachable!("{ranges:?}") };
-            assert_eq!(format!("{field}: {why}"), wrong);
+            let Err(found) = one(&list(ranges), "m") else { unreachable!("{ranges:?}") };
+            assert_eq!(format!("{}: {}", found.0, found.1), wrong);
         }
         for ranges in
             [&[(0, 0, u32::MAX)][..], &[(0, 4_294_967_289, 6)], &[(0, 10, 10), (10, 0, 10), (20, 20, 5)]]
@@ -190,7 +190,7 @@ mod tests {
     fn a_map_has_as_many_lines_and_bytes_as_the_kernel_takes() {
         let many = |count: u32, step: u32| {
             let ranges: Vec<_> = (0..count).map(|i| (i * step, i * step, 1)).collect();
-            one(&list(&ranges), "m").map_or_else(|(_, why)| why, |maps| maps.len().to_string())
+            one(&list(&ranges), "m").map_or_else(|wrong| wrong.1, |maps| maps.len().to_string())
         };
         assert_eq!(many(340, 1), "340");
         assert_eq!(many(341, 1), "341 mappings; the kernel takes 340 at most");

@@ -130,10 +130,10 @@ fn one<'a>(
             Some(Effect::Bind(kind)) => mount.kind = Kind::Bind { recursive: kind.contains(MsFlags::MS_REC) },
             None if *option == "tmpcopyup" || *option == "idmap" || *option == "ridmap" => {
                 let why = unsupported::WHY;
-                return Err((format!("mounts[{index}].options[{n}]"), format!("\"{option}\": {why}")));
+                return Err((format!("mounts[{index}].options[{n}]"), format!("\"{option}\": {why}")).into());
             }
             None if option.chars().any(|c| c == '\0') => {
-                return Err((format!("mounts[{index}].options[{n}]"), Refused::Nul.why().to_owned()));
+                return Err((format!("mounts[{index}].options[{n}]"), Refused::Nul.why().to_owned()).into());
             }
             None => {
                 data.push_str(if data.is_empty() { "" } else { "," });
@@ -146,7 +146,9 @@ fn one<'a>(
             return wrong(at("source"), "a bind mount needs a path");
         }
         if !data.is_empty() {
-            return Err((at("options"), format!("a bind mount has no option \"{}\"", data.escape_default())));
+            return Err(
+                (at("options"), format!("a bind mount has no option \"{}\"", data.escape_default())).into()
+            );
         }
         mount.source = on_host(strings, bundle, entry.source).map_err(|e| refused(&at("source"), e))?;
         return Ok(mount);

@@ -57,7 +57,7 @@ fn one<'a>(device: &spec::Device<'_>, index: usize, strings: &mut Strings<'a>) -
         None => Err(missing(&at(field))),
         Some(number) => match u32::try_from(number).ok().filter(|number| *number <= most) {
             Some(number) => Ok(u64::from(number)),
-            None => Err((at(field), format!("expected a number from 0 to {most}"))),
+            None => Err((at(field), format!("expected a number from 0 to {most}")).into()),
         },
     };
     let (major, minor) = (number(device.major, "major", 0xfff)?, number(device.minor, "minor", 0xf_ffff)?);

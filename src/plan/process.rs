@@ -229,10 +229,10 @@ fn rlimits(process: &spec::Process<'_>) -> Checked<Vec<(Resource, u64, u64)>> {
             (at("type"), format!("\"{}\" is none of {}", limit.kind, tables::names(tables::RLIMITS)))
         })?;
         if limits.iter().any(|(other, ..)| *other == resource) {
-            return Err((at("type"), format!("\"{}\" stands twice", limit.kind)));
+            return Err((at("type"), format!("\"{}\" stands twice", limit.kind)).into());
         }
         if limit.soft > limit.hard {
-            return Err((at("soft"), format!("{} is above the hard limit {}", limit.soft, limit.hard)));
+            return Err((at("soft"), format!("{} is above the hard limit {}", limit.soft, limit.hard)).into());
         }
         limits.push((resource, limit.soft, limit.hard));
     }

@@ -78,7 +78,7 @@ fn line(text: Str<'_>, field: &str, prefix: &str) -> Checked<String> {
         || !shares.contains('=')
     {
         let example = if prefix == "MB:" { "MB:0=20;1=70" } else { "L3:0=ff;1=c0" };
-        return Err((field.to_owned(), format!("\"{text}\": expected a line such as {example}")));
+        return Err((field.to_owned(), format!("\"{text}\": expected a line such as {example}")).into());
     }
     Ok(decoded)
 }

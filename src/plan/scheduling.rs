@@ -157,7 +157,7 @@ fn memory(policy: &spec::MemoryPolicy<'_>) -> Checked<(u32, NumberSet)> {
 /// A list of numbers such as `0-3,7`; cpuset(7) "List format", without blanks.
 fn numbers(list: Str<'_>, field: &str) -> Checked<NumberSet> {
     parse(&list.decode()).ok_or_else(|| {
-        (field.to_owned(), format!("\"{list}\": expected a list such as 0-3,7 of numbers up to 1023"))
+        (field.to_owned(), format!("\"{list}\": expected a list such as 0-3,7 of numbers up to 1023")).into()
     })
 }
 

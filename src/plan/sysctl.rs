@@ -22,14 +22,14 @@ pub fn plan<'a>(
         let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'@' | b':');
         if !words.iter().all(|word| !matches!(&**word, "" | "." | "..") && word.bytes().all(plain)) {
             let why = "expected words of letters, digits, _ and - with dots between them";
-            return Err((field, why.to_owned()));
+            return Err((field, why.to_owned()).into());
         }
         let dotted = words.join(".");
         let Some(namespace) = namespace(&dotted) else {
-            return Err((field, "belongs to no namespace, so it would change the host".to_owned()));
+            return Err((field, "belongs to no namespace, so it would change the host".to_owned()).into());
         };
         if !own.contains(namespace) {
-            return Err((field, "needs an own namespace of its kind in linux.namespaces".to_owned()));
+            return Err((field, "needs an own namespace of its kind in linux.namespaces".to_owned()).into());
         }
         let rival = match &*dotted {
             "kernel.hostname" => Some("hostname"),
@@ -37,11 +37,11 @@ pub fn plan<'a>(
             _ => None,
         };
         if let Some(rival) = rival {
-            return Err((field, format!("in conflict with the field {rival}, which is for this")));
+            return Err((field, format!("in conflict with the field {rival}, which is for this")).into());
         }
         let path = strings.concat(&[b"sys/", words.join("/").as_bytes()]).map_err(|e| refused(&field, e))?;
         if sysctls.iter().any(|(other, _)| *other == path) {
-            return Err((field, "stands twice".to_owned()));
+            return Err((field, "stands twice".to_owned()).into());
         }
         sysctls.push((path, strings.decode(b"", *value).map_err(|e| refused(&field, e))?));
     }

@@ -9,7 +9,7 @@ pub const WHY: &str = "this version of mote cannot do it yet, and does not run w
 /// Refuses the first field that asks for something mote does not do.
 pub fn refuse(spec: &Spec<'_>) -> Checked<()> {
     match spec.mounts.iter().position(|m| !m.uid_mappings.is_empty() || !m.gid_mappings.is_empty()) {
-        Some(i) => Err((format!("mounts[{i}].uidMappings"), WHY.to_owned())),
+        Some(i) => Err((format!("mounts[{i}].uidMappings"), WHY.to_owned()).into()),
         None => Ok(()),
     }
 }

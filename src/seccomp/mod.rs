@@ -40,7 +40,7 @@ impl Filter {
         let flags = profile.flags | if profile.notifies { FLAG_NEW_LISTENER } else { 0 };
         match compile::compile(&profile) {
             Some(program) => Ok(Some(Self { program, flags, listener })),
-            None => Err(("syscalls".to_owned(), too_long())),
+            None => Err(("syscalls".to_owned(), too_long()).into()),
         }
     }
 }

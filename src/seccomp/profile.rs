@@ -122,7 +122,7 @@ pub struct Profile {
 }
 
 /// What is wrong with a profile: a path below `linux.seccomp`, and why.
-pub type Wrong = (String, String);
+pub type Wrong = Box<(String, String)>;
 
 impl Profile {
     /// One without rules, for this machine alone.
@@ -238,7 +238,7 @@ fn verdict(
     at: &str,
 ) -> Result<u32, Wrong> {
     let Some(action) = lookup(ACTIONS, action) else {
-        return Err(none_of(format!("{at}{field}"), action, tables::names(ACTIONS)));
+        return Err(none_of(format!("{at}{field}"), action, tables::names(ACTIONS)).into());
     };
     let most = match action {
         ERRNO => MAX_ERRNO,
@@ -263,7 +263,8 @@ fn arches(words: &[Str<'_>], native: &'static Arch) -> Result<Vec<&'static Arch>
                 format!("architectures[{i}]"),
                 *word,
                 format!("SCMP_ARCH_ and one of {}", names::WORDS.join(", ")),
-            ));
+            )
+            .into());
         };
         // No call of an architecture that this machine cannot run ever comes.
         let arch = ARCHES.iter().find(|arch| arch.word.eq_ignore_ascii_case(known) && arch.runs_on(native));
@@ -288,7 +289,7 @@ fn condition(arg: &spec::SeccompArg<'_>) -> Result<Condition, (&'static str, Str
 }
 
 fn wrong<T>(field: impl Into<String>, why: impl Into<String>) -> Result<T, Wrong> {
-    Err((field.into(), why.into()))
+    Err((field.into(), why.into()).into())
 }
 
 /// A word that is not in its table.

@@ -284,7 +284,7 @@ fn each_wrong_field_is_named() {
         (args(r#"{"index":0,"value":-1,"op":"SCMP_CMP_EQ"}"#), "syscalls[1].args[0].value"),
     ] {
         match check(&text, NATIVE) {
-            Err((path, _)) => assert_eq!(path, field, "{text}"),
+            Err(wrong) => assert_eq!(wrong.0, field, "{text}"),
             other => unreachable!("{text}: {other:?}"),
         }
     }

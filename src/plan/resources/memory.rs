@@ -115,7 +115,8 @@ impl Build<'_> {
         let checks = [("memory.limit", memory.limit, in_memory), ("memory.swap", memory.swap, both)];
         match checks.into_iter().find(|(_, limit, used)| *limit > 0 && used > limit) {
             Some((field, limit, used)) => {
-                Err((self.path(field), format!("{limit} is less than the {used} bytes that are used now")))
+                Err((self.path(field), format!("{limit} is less than the {used} bytes that are used now"))
+                    .into())
             }
             None => Ok(()),
         }

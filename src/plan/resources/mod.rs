@@ -39,7 +39,7 @@ pub fn plan(
 /// `devices`
 pub fn devices(rules: &[spec::DeviceRule<'_>], at: &str) -> Checked<Vec<Rule>> {
     let one = |(i, rule)| {
-        Rule::new(rule).map_err(|(field, why)| (format!("{at}devices[{i}].{field}"), why.to_owned()))
+        Rule::new(rule).map_err(|(field, why)| (format!("{at}devices[{i}].{field}"), why.to_owned()).into())
     };
     rules.iter().enumerate().map(one).collect()
 }
@@ -90,7 +90,7 @@ impl Build<'_> {
         let name = if v2.is_empty() { v1 } else { v2 };
         let why =
             || format!("this host has no cgroup controller {name} that a container could be limited by");
-        self.cgroups.find(v1, v2).ok_or_else(|| (self.path(field), why()))
+        self.cgroups.find(v1, v2).ok_or_else(|| (self.path(field), why()).into())
     }
 
     /// Adds `value` for one of `files`, or refuses it where the host's cgroups have no such file.
@@ -101,7 +101,7 @@ impl Build<'_> {
         };
         if file.is_empty() {
             let why = format!("cgroup {version}, which this host has, knows no such limit");
-            return Err((self.path(field), why));
+            return Err((self.path(field), why).into());
         }
         self.put_file(field, at, Cow::Borrowed(file), value.to_string(), or);
         Ok(())

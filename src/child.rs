@@ -18,7 +18,7 @@ use nix::unistd::{close, dup2_stderr, dup2_stdin, dup2_stdout, read, setsid, wri
 
 use crate::hooks::{self, Broken};
 use crate::netns;
-use crate::plan::{Plan, Process, When, ids};
+use crate::plan::{Plan, Process, Scheduling, When, ids};
 use crate::process;
 use crate::procfs::Procfs;
 use crate::rootfs::{self, walk};
@@ -26,6 +26,7 @@ use crate::scheduling;
 use crate::stage::{Ask, At, Failure, Stage};
 use crate::sys::clone::CLONE_NEWTIME;
 use crate::sys::process::{close_range, exit_now, join_new_session_keyring, set_cloexec, setdomainname};
+use crate::sys::scheduling::sched_setaffinity;
 use crate::sys::{alloc, clone, credentials, exec, file, socket, terminal};
 use crate::userns;
 
@@ -94,19 +95,7 @@ fn steps(plan: &Plan<'_>, gear: &Gear<'_>) -> Result<Infallible, Failure> {
     } else if let (Some(proc), false) = (&proc, plan.maps.is_empty()) {
         userns::check_maps(proc, &plan.maps).at(Stage::Maps, 0)?;
     }
-    setsid().at(Stage::Session, 0)?;
-    process.labels.for_keys(proc.as_ref())?;
-    match if gear.keep_keyring { Ok(()) } else { join_new_session_keyring() } {
-        // No keys in this kernel, or none left: then there are none of the caller's to keep from the container either.
-        Ok(()) | Err(Errno::ENOSYS | Errno::EDQUOT | Errno::EACCES | Errno::EPERM) => {}
-        Err(errno) => return Err(errno).at(Stage::Session, 0),
-    }
-    for procs in gear.cgroup_procs {
-        write(procs, b"0").at(Stage::Cgroup, 0)?;
-    }
-    for tasks in gear.rdt_tasks {
-        write(tasks, b"0").at(Stage::Rdt, 0)?;
-    }
+    leave_caller(process, proc.as_ref(), gear)?;
     scheduling::apply(&plan.scheduling)?;
     if !plan.asks.maps {
         // While the privileges are those of the host; a user namespace that is joined has others.
@@ -156,6 +145,108 @@ fn steps(plan: &Plan<'_>, gear: &Gear<'_>) -> Result<Infallible, Failure> {
     if let Some(name) = plan.domainname {
         setdomainname(name).at(Stage::Domainname, 0)?;
     }
+    let mut buffer = [0; file::PATH_MAX];
+    let program = become_process(process, gear, terminal, &mut buffer)?;
+    match gear.start {
+        None => {
+            hook(plan, When::StartContainer)?;
+            write(gear.report, &Failure::READY).at(Stage::Exec, 0)?;
+            execute(process, program)
+        }
+        Some(start) => wait_and_execute(plan, program, gear.report, start),
+    }
+}
+
+/// What an exec does in a container.
+#[derive(Debug)]
+pub struct Entrance<'p> {
+    /// The program and who it runs as.
+    pub process: &'p Process<'p>,
+    /// When it gets the processor and the disk.
+    pub scheduling: &'p Scheduling,
+    /// The host's /proc, where something is to be written to it.
+    pub proc: Option<&'p Procfs>,
+    /// The cgroup namespace, where the container has its own. The parent could not join it: seen from within, the
+    /// container's cgroup could not be entered.
+    pub cgroup_namespace: Option<&'p OwnedFd>,
+    /// Whether the parent has joined a user namespace.
+    pub user_namespace: bool,
+}
+
+/// Becomes a program in a container that there is, or reports why not and exits. The parent has joined the namespaces, so
+/// that this process was born in the pid namespace with nothing of the host in its hands but descriptors; it is not dumpable.
+pub fn enter(entrance: &Entrance<'_>, gear: &Gear<'_>) -> ! {
+    alloc::forbid();
+    let Err(failure) = steps_inside(entrance, gear);
+    let _ = write(gear.report, &failure.to_bytes()); // a parent that is gone cannot be told
+    exit_now(1)
+}
+
+fn steps_inside(entrance: &Entrance<'_>, gear: &Gear<'_>) -> Result<Infallible, Failure> {
+    let process = entrance.process;
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).at(Stage::Session, 0)?;
+    leave_caller(process, entrance.proc, gear)?;
+    if let Some(processors) = &entrance.scheduling.exec_after {
+        sched_setaffinity(0, processors).at(Stage::Scheduler, 0)?;
+    }
+    scheduling::apply(entrance.scheduling)?;
+    scheduling::apply_to(entrance.scheduling, 0)?;
+    if let Some(namespace) = entrance.cgroup_namespace {
+        clone::setns(namespace.as_fd(), CloneFlags::CLONE_NEWCGROUP).at(Stage::Join, 0)?;
+    }
+    if entrance.user_namespace {
+        // Who owns what is made there; not where it has no root.
+        for set in [credentials::setresgid, credentials::setresuid] {
+            match set(0) {
+                Ok(()) | Err(Errno::EINVAL) => {}
+                Err(errno) => return Err(errno).at(Stage::Ids, 0),
+            }
+        }
+    }
+    let terminal = match gear.terminal {
+        Some(master_to) => Some(open_terminal(master_to, process).at(Stage::Terminal, 0)?),
+        None => None,
+    };
+    if let Some(proc) = entrance.proc {
+        process.labels.on_exec(proc)?;
+    }
+    let mut buffer = [0; file::PATH_MAX];
+    let program = become_process(process, gear, terminal, &mut buffer)?;
+    write(gear.report, &Failure::READY).at(Stage::Exec, 0)?;
+    execute(process, program)
+}
+
+/// A pseudoterminal of the container's devpts, whose master is sent away.
+fn open_terminal(master_to: BorrowedFd<'_>, process: &Process<'_>) -> nix::Result<OwnedFd> {
+    let root = file::open(c"/", OFlag::O_PATH | OFlag::O_DIRECTORY)?;
+    make_terminal(root.as_fd(), master_to, process)
+}
+
+/// Leaves the caller's session and keys, and enters the cgroups where clone could not do it.
+fn leave_caller(process: &Process<'_>, proc: Option<&Procfs>, gear: &Gear<'_>) -> Result<(), Failure> {
+    setsid().at(Stage::Session, 0)?;
+    process.labels.for_keys(proc)?;
+    match if gear.keep_keyring { Ok(()) } else { join_new_session_keyring() } {
+        // No keys in this kernel, or none left: then there are none of the caller's to keep from the container either.
+        Ok(()) | Err(Errno::ENOSYS | Errno::EDQUOT | Errno::EACCES | Errno::EPERM) => {}
+        Err(errno) => return Err(errno).at(Stage::Session, 0),
+    }
+    for procs in gear.cgroup_procs {
+        write(procs, b"0").at(Stage::Cgroup, 0)?;
+    }
+    for tasks in gear.rdt_tasks {
+        write(tasks, b"0").at(Stage::Rdt, 0)?;
+    }
+    Ok(())
+}
+
+/// From a root that is ready to who runs the program, which is found: what a create and an exec have in common.
+fn become_process<'b>(
+    process: &'b Process<'_>,
+    gear: &Gear<'_>,
+    terminal: Option<OwnedFd>,
+    buffer: &'b mut [u8; file::PATH_MAX],
+) -> Result<&'b CStr, Failure> {
     process::limit(process)?;
     stdio(gear, terminal.as_ref()).at(Stage::Stdio, 0)?;
     drop(terminal);
@@ -170,16 +261,7 @@ fn steps(plan: &Plan<'_>, gear: &Gear<'_>) -> Result<Infallible, Failure> {
         let _ = close(i32::from(number)); // whoever answers may have it fail
     }
     umask(Mode::from_bits_truncate(process.umask));
-    let mut buffer = [0; file::PATH_MAX];
-    let program = process::find(process.program, process.path, &mut buffer)?;
-    match gear.start {
-        None => {
-            hook(plan, When::StartContainer)?;
-            write(gear.report, &Failure::READY).at(Stage::Exec, 0)?;
-            execute(process, program)
-        }
-        Some(start) => wait_and_execute(plan, program, gear.report, start),
-    }
+    process::find(process.program, process.path, buffer)
 }
 
 /// Runs the hooks of a kind that belongs to this process: in its namespaces, as the user that it is.
@@ -271,7 +353,7 @@ fn mounts(plan: &Plan<'_>, gear: &Gear<'_>) -> Result<Option<OwnedFd>, Failure> 
         umask(before);
     }
     let terminal = match gear.terminal {
-        Some(master_to) => Some(make_terminal(root.as_fd(), master_to, plan).at(Stage::Terminal, 0)?),
+        Some(master_to) => Some(console(root.as_fd(), master_to, &plan.process).at(Stage::Terminal, 0)?),
         None => None,
     };
     if !plan.masked.is_empty() {
@@ -293,21 +375,31 @@ fn mounts(plan: &Plan<'_>, gear: &Gear<'_>) -> Result<Option<OwnedFd>, Failure> 
     Ok(terminal)
 }
 
-/// Makes a pseudoterminal in the container's devpts, sends its master away and puts the other side on /dev/console.
-fn make_terminal(root: BorrowedFd<'_>, master_to: BorrowedFd<'_>, plan: &Plan<'_>) -> nix::Result<OwnedFd> {
+/// Makes a pseudoterminal in the container and puts it on /dev/console as well.
+fn console(root: BorrowedFd<'_>, master_to: BorrowedFd<'_>, process: &Process<'_>) -> nix::Result<OwnedFd> {
+    let peer = make_terminal(root, master_to, process)?;
+    rootfs::bind_console(root, peer.as_fd())?;
+    Ok(peer)
+}
+
+/// Makes a pseudoterminal in the container's devpts and sends its master away. Returns the other side.
+fn make_terminal(
+    root: BorrowedFd<'_>,
+    master_to: BorrowedFd<'_>,
+    process: &Process<'_>,
+) -> nix::Result<OwnedFd> {
     let pts = walk::resolve(root, c"/dev/pts")?;
     let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let master = openat(&pts, c"ptmx", flags, Mode::empty())?;
     terminal::unlockpt(master.as_fd())?;
     let peer = terminal::open_peer(master.as_fd())?;
-    nix::unistd::fchown(&peer, Some(plan.process.uid.into()), None)?;
-    if let Some((rows, columns)) = plan.process.console_size {
+    nix::unistd::fchown(&peer, Some(process.uid.into()), None)?;
+    if let Some((rows, columns)) = process.console_size {
         let size = nix::pty::Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
         terminal::set_window_size(master.as_fd(), &size)?;
     }
     // runc sends the name; what counts is that there is at least one byte.
     socket::send_fd(master_to, b"/dev/pts/ptmx", master.as_fd())?;
-    rootfs::bind_console(root, peer.as_fd())?;
     Ok(peer)
 }
 

@@ -22,7 +22,7 @@ use crate::resctrl::{self, Group};
 use crate::seccomp;
 use crate::spec::Spec;
 use crate::stage::{Ask, Failure, Stage};
-use crate::state::{Entry, Id, Record, START_SOCKET, Status, Store, process_start, write_pid_file};
+use crate::state::{Entry, Id, PidFile, Record, START_SOCKET, Status, Store, process_start};
 use crate::strings;
 use crate::sys::process::{pidfd_open, pidfd_send_signal};
 use crate::sys::{file, socket, wait};
@@ -239,9 +239,13 @@ pub fn create(request: &Request<'_>) -> Result<Made> {
     if record.hooks {
         entry.save_config(&bundle.text)?;
     }
+    if let Some(filter) = &plan.process.seccomp {
+        entry.save_filter(&filter.to_bytes())?;
+    }
     entry.save(&record)?;
-    if let Some(file) = request.pid_file {
-        write_pid_file(file, pid)?;
+    let mut pid_file = request.pid_file.map(PidFile::new).transpose()?;
+    if let Some(file) = &mut pid_file {
+        file.write(pid)?;
     }
     let run_hooks = |when, watch: Option<BorrowedFd<'_>>| {
         hooks::run(&plan.hooks, when, pid.as_raw(), watch).map_err(|broken| broken.explain(&plan.hooks))
@@ -260,7 +264,8 @@ pub fn create(request: &Request<'_>) -> Result<Made> {
         Ask::Listener => match (plan.process.seccomp.as_ref().and_then(|f| f.listener.as_ref()), child) {
             (Some(to), Some(listener)) => {
                 let state = record.to_spec(Status::Creating);
-                seccomp::notify::send(to, listener, pid.as_raw(), &record.oci_version, &state)
+                let stream = seccomp::notify::connect(to)?;
+                seccomp::notify::send(&stream, to, listener, pid.as_raw(), &record.oci_version, &state)
             }
             _ => Ok(()),
         },
@@ -269,7 +274,7 @@ pub fn create(request: &Request<'_>) -> Result<Made> {
             None => Err(Errno::ESRCH).during("linux.netDevices", ""),
         },
     };
-    let made = held.ready(&plan, !request.wait, &mut answer).and_then(|pidfd| {
+    let made = held.ready(&|failure| failure.explain(&plan), !request.wait, &mut answer).and_then(|pidfd| {
         // The child is well, so it is no longer ended by being dropped.
         let finished = if record.status == status {
             Ok(())
@@ -281,11 +286,8 @@ pub fn create(request: &Request<'_>) -> Result<Made> {
             finished.and_then(|()| if request.wait { Ok(()) } else { run_hooks(When::Poststart, None) });
         finished.inspect_err(|_| end(&pidfd, request.sibling)).map(|()| pidfd)
     });
-    let pidfd = made.inspect_err(|_| {
-        if let Some(file) = request.pid_file {
-            let _ = std::fs::remove_file(file); // as much as can be taken back
-        }
-    })?;
+    let pidfd = made?;
+    std::mem::forget(pid_file); // dropped, it would take the file with it
     if let Some(moved) = moved {
         moved.keep();
     }
@@ -340,7 +342,45 @@ fn record(request: &Request<'_>, spec: &Spec<'_>, plan: &Plan<'_>, bundle: &Bund
         hooks: plan.hooks.any(if request.wait { LATER } else { &[When::Poststop] }),
         oci_version: spec.oci_version.decode(),
         annotations: spec.annotations.iter().map(|(key, value)| (key.decode(), value.decode())).collect(),
+        kept: kept(request, spec, plan, bundle),
     }
+}
+
+/// What `exec` needs: the namespaces, and the process, whose fields are the defaults of those it starts.
+fn kept(request: &Request<'_>, spec: &Spec<'_>, plan: &Plan<'_>, bundle: &Bundle) -> String {
+    let mut kept = json::Writer::new("");
+    let own = plan.join.iter().fold(plan.new_namespaces, |all, join| all | join.kind);
+    kept.number("namespaces", own.bits());
+    if request.keep_keyring {
+        kept.number("keepKeyring", true);
+    }
+    if plan.process.groups_denied {
+        kept.number("groupsDenied", true);
+    }
+    if let Some(filter) = &plan.process.seccomp {
+        kept.number("seccomp", true);
+        if let Some(listener) = &filter.listener {
+            kept.string("listenerPath", &listener.path);
+            kept.string("listenerMetadata", &listener.metadata);
+        }
+    }
+    let text = std::str::from_utf8(&bundle.text).unwrap_or_default(); // parsed, so it is
+    // Of a key that stands twice the objects are merged; see [`object!`].
+    let of = |text, key| {
+        let members = json::members(text).filter(move |member| member.key == key);
+        members.flat_map(|member| json::members(member.value))
+    };
+    let object = |members: Vec<&str>| format!("{{{}}}", members.join(","));
+    kept.raw("process", &object(of(text, "process").map(|member| member.whole).collect()));
+    if spec.linux.personality.is_some() || spec.linux.memory_policy.is_some() {
+        let wanted = |member: &json::Member<'_>| member.key == "memoryPolicy" || member.key == "personality";
+        kept.raw("linux", &object(of(text, "linux").filter(wanted).map(|member| member.whole).collect()));
+    }
+    if let Some(cwd) = request.overrides.cwd {
+        kept.string("cwd", cwd);
+    }
+    kept.list("env", request.overrides.env);
+    kept.end()
 }
 
 /// Opens the root filesystem, which must be a directory and no symlink: what one leads to can change any time.

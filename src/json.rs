@@ -18,6 +18,7 @@ mod write;
 pub use write::{Writer, escape};
 
 use scan::scan;
+pub use scan::{Member, member, members};
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 /// How deep arrays and objects may nest. runtime-spec needs 8, a Kubernetes Pod 12.
@@ -562,6 +563,21 @@ mod tests {
         assert_eq!(outer.name.decode(), "a&b \"\\/\n\u{1f600} \u{e9}");
         assert!(outer.name == "a&b \"\\/\n\u{1f600} \u{e9}");
         assert_eq!(outer.inner.n, 7, "keys are decoded too");
+    }
+
+    #[test]
+    fn a_member_is_the_text_that_counts() {
+        let text = r#" {"a" : {"b":[1,{"c":"}\""}]} ,"\u0061":[ 2 ], "d":-1.5e3,"a":null}"#;
+        assert!(parse::<Outer<'_>>(text.as_bytes()).is_ok());
+        assert_eq!(member(text, "a"), Some("[ 2 ]"), "the last one, whatever its spelling");
+        assert_eq!(member(text, "d"), Some("-1.5e3"));
+        assert_eq!(member(text, "b"), None);
+        let whole: Vec<_> = members(text).map(|member| member.whole).collect();
+        assert_eq!(whole, [r#""a" : {"b":[1,{"c":"}\""}]}"#, r#""\u0061":[ 2 ]"#, r#""d":-1.5e3"#]);
+        assert_eq!(member(r#"{"a":"x]}","b":{"a":1}}"#, "b"), Some(r#"{"a":1}"#));
+        for text in ["", "{}", "{", "[1]", r#"{"a"#, r#"{"a":"#, r#"{"a":1"#, "{\"a\":\"x", r#"{"a":}]"#] {
+            assert_eq!(member(text, "b"), None, "{text}");
+        }
     }
 
     #[test]

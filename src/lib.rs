@@ -6,6 +6,7 @@ pub mod child;
 pub mod cli;
 pub mod container;
 pub mod error;
+pub mod exec;
 pub mod home;
 pub mod hooks;
 pub mod host;

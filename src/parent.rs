@@ -8,17 +8,17 @@ use nix::sched::CloneFlags;
 use nix::unistd::{Pid, pipe2, read, write};
 
 use crate::cgroup::Cgroup;
-use crate::child::{self, Gear};
+use crate::child::{self, Entrance, Gear};
 use crate::error::{During, Error, Result, Tail};
 use crate::join;
 use crate::plan::Plan;
 use crate::rootfs::source;
 use crate::stage::{Ask, Failure, Stage};
 use crate::sys::clone::{CLONE_NEWTIME, Options, Side, clone, clone3, setns};
-use crate::sys::file;
 use crate::sys::process::pidfd_send_signal;
 use crate::sys::seccomp::pidfd_getfd;
 use crate::sys::wait::{self, Ended, How};
+use crate::sys::{file, socket};
 
 /// What the child gets besides the plan; see [`Gear`].
 #[derive(Debug, Default)]
@@ -73,7 +73,7 @@ pub fn spawn(plan: &Plan<'_>, spawn: &Spawn<'_>) -> Result<Held> {
     let sources = source::open(plan)?;
     let (report, report_to) = pipe2(OFlag::O_CLOEXEC).during("pipe2", "")?;
     let gate = plan.asks.any().then(|| pipe2(OFlag::O_CLOEXEC)).transpose().during("pipe2", "")?;
-    let v1 = spawn.cgroup.map_or_else(|| Ok(Vec::new()), |cgroup| cgroup.procs(false))?;
+    let v1 = procs(spawn, false)?;
     let gear = Gear {
         report: report_to.as_fd(),
         gate: gate.as_ref().map(|(answer, to)| (answer.as_fd(), to.as_fd())),
@@ -88,10 +88,11 @@ pub fn spawn(plan: &Plan<'_>, spawn: &Spawn<'_>) -> Result<Held> {
         keep_keyring: spawn.keep_keyring,
         preserved: spawn.preserved,
     };
+    let work = Work::Create(plan);
     let (pid, pidfd) = if between {
-        join::spawn(plan, &join, spawn.sibling, &mut || clone_child(plan, spawn, &gear, true))?
+        join::spawn(plan, &join, spawn.sibling, &mut || clone_child(&work, spawn, &gear, true))?
     } else {
-        clone_child(plan, spawn, &gear, spawn.sibling).map_err(|errno| match errno {
+        clone_child(&work, spawn, &gear, spawn.sibling).map_err(|errno| match errno {
             Errno::EPERM if !plan.user_namespace => Error::Child {
                 what: "linux.namespaces: without privileges there has to be one of type user".into(),
                 errno,
@@ -103,30 +104,74 @@ pub fn spawn(plan: &Plan<'_>, spawn: &Spawn<'_>) -> Result<Held> {
     Ok(Held { pid, pidfd: Some(pidfd), report, gate, sibling: spawn.sibling })
 }
 
+/// Clones a child into the container whose namespaces the caller has joined, where it becomes a process: see
+/// [`child::enter`].
+pub fn spawn_into(entrance: &Entrance<'_>, spawn: &Spawn<'_>) -> Result<Held> {
+    let (report, report_to) = pipe2(OFlag::O_CLOEXEC).during("pipe2", "")?;
+    let asks = entrance.process.has_listener();
+    let gate = asks.then(|| pipe2(OFlag::O_CLOEXEC)).transpose().during("pipe2", "")?;
+    let v1 = procs(spawn, false)?;
+    let gear = Gear {
+        report: report_to.as_fd(),
+        gate: gate.as_ref().map(|(answer, to)| (answer.as_fd(), to.as_fd())),
+        join: &[],
+        sources: &[],
+        cgroup_procs: &v1,
+        rdt_tasks: spawn.rdt_tasks,
+        stdio: spawn.stdio,
+        terminal: spawn.terminal,
+        start: None,
+        on_initramfs: false,
+        keep_keyring: spawn.keep_keyring,
+        preserved: spawn.preserved,
+    };
+    let (pid, pidfd) = clone_child(&Work::Enter(entrance), spawn, &gear, false).during("clone3", "")?;
+    let gate = gate.map(|(_, to)| to);
+    Ok(Held { pid, pidfd: Some(pidfd), report, gate, sibling: false })
+}
+
+/// The files through which the child enters its cgroups, those that clone can do with `v2` alone.
+fn procs(spawn: &Spawn<'_>, v2: bool) -> Result<Vec<OwnedFd>> {
+    spawn.cgroup.map_or_else(|| Ok(Vec::new()), |cgroup| cgroup.procs(v2))
+}
+
+/// What a child does.
+enum Work<'p> {
+    /// Becomes the first process of a new container.
+    Create(&'p Plan<'p>),
+    /// Enters one that there is.
+    Enter(&'p Entrance<'p>),
+}
+
 /// Clones the child, who does not return.
 fn clone_child(
-    plan: &Plan<'_>,
+    work: &Work<'_>,
     spawn: &Spawn<'_>,
     gear: &Gear<'_>,
     sibling: bool,
 ) -> nix::Result<(Pid, OwnedFd)> {
-    // A cgroup namespace is made by the child, once it is in its cgroup, and a time namespace, to be set before it is
-    // entered.
-    let namespaces = plan.new_namespaces - CloneFlags::CLONE_NEWCGROUP - CLONE_NEWTIME;
+    let namespaces = match work {
+        // A cgroup namespace is made by the child, once it is in its cgroup, and a time namespace, to be set before it is
+        // entered.
+        Work::Create(plan) => plan.new_namespaces - CloneFlags::CLONE_NEWCGROUP - CLONE_NEWTIME,
+        Work::Enter(_) => CloneFlags::empty(),
+    };
     let cgroup = spawn.cgroup.and_then(Cgroup::directory);
     let options = Options { sibling, cgroup, share_files: false };
-    let procs;
+    let all;
     let (side, gear) = match clone3(namespaces, &options) {
         Err(Errno::ENOSYS) => {
-            let all = spawn.cgroup.map_or_else(|| Ok(Vec::new()), |cgroup| cgroup.procs(true));
-            procs = all.map_err(|e| e.errno().unwrap_or(Errno::EIO))?;
-            let gear = Gear { cgroup_procs: &procs, ..*gear };
+            all = procs(spawn, true).map_err(|e| e.errno().unwrap_or(Errno::EIO))?;
+            let gear = Gear { cgroup_procs: &all, ..*gear };
             (clone(namespaces, &options)?, gear)
         }
         side => (side?, *gear),
     };
     match side {
-        Side::Child => child::run(plan, &gear),
+        Side::Child => match work {
+            Work::Create(plan) => child::run(plan, &gear),
+            Work::Enter(entrance) => child::enter(entrance, &gear),
+        },
         Side::Parent(pid, pidfd) => Ok((pid, pidfd)),
     }
 }
@@ -143,11 +188,18 @@ impl Held {
         self.pid
     }
 
+    /// Sends a descriptor for the child away.
+    pub fn send_pidfd(&self, to: BorrowedFd<'_>, message: &[u8]) -> Result<()> {
+        let Some(pidfd) = &self.pidfd else { return Ok(()) };
+        socket::send_fd(to, message, pidfd.as_fd()).during("--pidfd-socket: sendmsg", "")
+    }
+
     /// Waits until the child says that all is ready, and does what it asks for with `answer` meanwhile, which
-    /// also gets the child's pidfd, or for [`Ask::Listener`] the listener. With `execute` also until its program runs. When an answer fails the child is killed.
+    /// also gets the child's pidfd, or for [`Ask::Listener`] the listener. With `execute` also
+    /// until its program runs. When an answer fails the child is killed.
     pub fn ready(
         mut self,
-        plan: &Plan<'_>,
+        explain: &dyn Fn(Failure) -> Error,
         execute: bool,
         answer: &mut dyn FnMut(Ask, Option<BorrowedFd<'_>>) -> Result<()>,
     ) -> Result<OwnedFd> {
@@ -168,12 +220,12 @@ impl Held {
                     let _ = write(gate, &[1]);
                 }
                 _ if report.stage == Stage::Ready => break,
-                _ => return Err(report.explain(plan)),
+                _ => return Err(explain(report)),
             }
         }
         // The pipe closes with execve; before that only a failure comes through.
         if execute && let Some(failure) = self.next()? {
-            return Err(failure.explain(plan));
+            return Err(explain(failure));
         }
         self.pidfd.take().ok_or(Errno::EBADF).during("clone3", "")
     }

@@ -34,9 +34,9 @@ pub use hooks::{Hook, Hooks, KINDS as HOOK_KINDS, When, plan as plan_hooks};
 pub use mounts::{Kind, Mount};
 pub use netdevices::NetDevice;
 pub use nodes::Node;
-pub use process::{CapabilitySets, Process};
+pub use process::{CapabilitySets, Process, path_of, plan as process};
 pub use rdt::Rdt;
-pub use scheduling::{NumberSet, Scheduling};
+pub use scheduling::{NumberSet, Scheduling, plan as scheduling};
 
 /// A wrong field: its path and what is wrong.
 ///

@@ -31,7 +31,7 @@ pub fn become_user(process: &Process<'_>) -> Result<Option<usize>, Failure> {
     let sets = &process.capabilities;
     drop_bounding(sets.bounding).at(Stage::Capabilities, 0)?;
     // The directory may be open to root alone or to the user alone: either will do.
-    let entered = enter(process.cwd);
+    let entered = enter(process.cwd, process.make_cwd);
     prctl::set_keepcaps(true).at(Stage::Capabilities, 0)?;
     set_groups(process).at(Stage::Groups, 0)?;
     credentials::setresgid(process.gid).at(Stage::Gid, 0)?;
@@ -103,10 +103,10 @@ fn set_capabilities(sets: &CapabilitySets) -> nix::Result<()> {
         .try_for_each(capability::ambient_raise)
 }
 
-/// Changes to the working directory, making it if it is missing.
-fn enter(cwd: &CStr) -> nix::Result<()> {
+/// Changes to the working directory, with `make` making it if it is missing.
+fn enter(cwd: &CStr, make: bool) -> nix::Result<()> {
     match chdir(cwd) {
-        Err(Errno::ENOENT) => {}
+        Err(Errno::ENOENT) if make => {}
         result => return result,
     }
     let mut path = [0; PATH_MAX];

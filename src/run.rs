@@ -10,7 +10,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 use nix::unistd::{read, write};
 
-use crate::container::{self, Made, Request, Terminal};
+use crate::container::{self, Request, Terminal};
 use crate::error::{During, Error, Result};
 use crate::sys::process::pidfd_send_signal;
 use crate::sys::terminal::{STDIN, STDOUT};
@@ -20,33 +20,47 @@ use crate::sys::{socket, terminal};
 /// Runs a container from its making to its end. Returns its exit status, or 128 and the number of the signal that
 /// ended it. With `keep` its state stays.
 pub fn run(request: &Request<'_>, keep: bool) -> Result<i32> {
-    // Blocked before there is a child: a signal that comes meanwhile waits and is then passed on.
-    let all = SigSet::all();
-    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&all), None).during("sigprocmask", "")?;
-    let signals =
-        SignalFd::with_flags(&all, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).during("signalfd", "")?;
+    let signals = Signals::block()?;
     let made = match container::create(&Request { terminal: Terminal::Foreground, ..*request }) {
         // By somebody who saw it running: that is the container's end, and no failure of ours.
         Err(Error::Killed { signal }) if signal != 0 => return Ok(128 + signal),
         result => result?,
     };
-    let relay = made.terminal.as_ref().map(|from| Relay::new(from.as_fd())).transpose()?;
-    let status = follow(&made, &signals, relay.as_ref());
-    drop(relay);
-    let status = status?;
+    let status = signals.follow(made.pidfd.as_fd(), made.terminal.as_ref().map(AsFd::as_fd))?;
     if !keep {
         made.remove()?;
     }
     Ok(status)
 }
 
-/// Passes signals on, and bytes where there is a terminal, until the first process ends.
-fn follow(made: &Made, signals: &SignalFd, relay: Option<&Relay>) -> Result<i32> {
+/// The signals that this process gets, held back.
+#[derive(Debug)]
+pub struct Signals(SignalFd);
+
+impl Signals {
+    /// Holds them back from now on. Done before there is a child: a signal that comes meanwhile is then passed on.
+    pub fn block() -> Result<Self> {
+        let all = SigSet::all();
+        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&all), None).during("sigprocmask", "")?;
+        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+        SignalFd::with_flags(&all, flags).during("signalfd", "").map(Self)
+    }
+
+    /// Waits for the end of the child behind `pidfd` and passes signals on until then. With a `terminal`, the socket over
+    /// which its master has been sent, bytes as well. Returns the child's exit status, or 128 and a signal's number.
+    pub fn follow(&self, pidfd: BorrowedFd<'_>, terminal: Option<BorrowedFd<'_>>) -> Result<i32> {
+        let relay = terminal.map(Relay::new).transpose()?;
+        follow(pidfd, &self.0, relay.as_ref())
+    }
+}
+
+/// Passes signals on, and bytes where there is a terminal, until the child ends.
+fn follow(pidfd: BorrowedFd<'_>, signals: &SignalFd, relay: Option<&Relay>) -> Result<i32> {
     let mut typing = relay.is_some();
     loop {
         let mut fds: heapless::Vec<PollFd<'_>, 4> = heapless::Vec::new();
         // Four at most, for which there is room.
-        let _ = fds.push(PollFd::new(made.pidfd.as_fd(), PollFlags::POLLIN));
+        let _ = fds.push(PollFd::new(pidfd, PollFlags::POLLIN));
         let _ = fds.push(PollFd::new(signals.as_fd(), PollFlags::POLLIN));
         if let Some(relay) = relay {
             let _ = fds.push(PollFd::new(relay.master.as_fd(), PollFlags::POLLIN));
@@ -62,7 +76,7 @@ fn follow(made: &Made, signals: &SignalFd, relay: Option<&Relay>) -> Result<i32>
         let mut next = || ready.next().unwrap_or(false);
         let (ended, signalled, output, input) = (next(), next(), next(), next());
         if signalled {
-            pass_on(made, signals, relay);
+            pass_on(pidfd, signals, relay);
         }
         if let Some(relay) = relay {
             if output {
@@ -76,7 +90,7 @@ fn follow(made: &Made, signals: &SignalFd, relay: Option<&Relay>) -> Result<i32>
             if let Some(relay) = relay {
                 relay.drain();
             }
-            return Ok(match wait::reap(made.pidfd.as_fd()).during("waitid", "")?.how {
+            return Ok(match wait::reap(pidfd).during("waitid", "")?.how {
                 How::Code(code) => code,
                 How::Signal(signal) => 128 + signal,
             });
@@ -84,15 +98,15 @@ fn follow(made: &Made, signals: &SignalFd, relay: Option<&Relay>) -> Result<i32>
     }
 }
 
-/// Passes every signal that has come to the first process, but for those about this process's own children and
+/// Passes every signal that has come to the child, but for those about this process's own children and
 /// terminal.
-fn pass_on(made: &Made, signals: &SignalFd, relay: Option<&Relay>) {
+fn pass_on(pidfd: BorrowedFd<'_>, signals: &SignalFd, relay: Option<&Relay>) {
     while let Ok(Some(signal)) = signals.read_signal() {
         let number = i32::try_from(signal.ssi_signo).unwrap_or(0);
         match (Signal::try_from(number), relay) {
             (Ok(Signal::SIGCHLD), _) => {}
             (Ok(Signal::SIGWINCH), Some(relay)) => relay.resize(),
-            _ => drop(pidfd_send_signal(made.pidfd.as_fd(), number)), // ended meanwhile: the pidfd tells
+            _ => drop(pidfd_send_signal(pidfd, number)), // ended meanwhile: the pidfd tells
         }
     }
 }

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use crate::error::Error;
 use crate::hooks::Broken;
 use crate::label;
-use crate::plan::Plan;
+use crate::plan::{Plan, Process};
 use crate::tables;
 
 /// Declares the stages once: as an enum, and as a table to read one back from its number.
@@ -223,7 +223,6 @@ impl Failure {
         let text = |bytes: Option<&std::ffi::CStr>| {
             String::from_utf8_lossy(bytes.unwrap_or_default().to_bytes()).into_owned()
         };
-        let program = text(Some(plan.process.program));
         let mut what = String::new();
         let _ = match self.stage {
             // Hooks have said so above.
@@ -231,11 +230,6 @@ impl Failure {
                 write!(what, "leave the caller's session")
             }
             Stage::Cgroup => write!(what, "enter the cgroup \"{}\"", text(Some(plan.cgroup.path))),
-            Stage::Rdt => write!(what, "linux.intelRdt: enter the group"),
-            Stage::IoPriority => write!(what, "process.ioPriority"),
-            Stage::MemoryPolicy => write!(what, "linux.memoryPolicy"),
-            Stage::Personality => write!(what, "linux.personality"),
-            Stage::Scheduler => write!(what, "process.scheduler"),
             Stage::Join => {
                 let join = plan.join.get(item);
                 let named =
@@ -253,12 +247,6 @@ impl Failure {
                 write!(what, "linux.uidMappings: the namespace that is joined has other mappings of ids")
             }
             Stage::Ids => write!(what, "linux.uidMappings: become root in the user namespace"),
-            Stage::OomScore => write!(what, "process.oomScoreAdj"),
-            Stage::Label => {
-                let (field, path) = label::FILES.get(item).copied().unwrap_or_default();
-                // Podman knows a refused label by the path in back quotes.
-                write!(what, "{field}: write `/proc/{}`", text(Some(path)))
-            }
             Stage::Sysctl => {
                 write!(what, "linux.sysctl: write \"/proc/{}\"", text(plan.sysctls.get(item).map(|s| s.0)))
             }
@@ -275,7 +263,6 @@ impl Failure {
             Stage::Node => {
                 write!(what, "linux.devices[{item}] \"{}\"", text(plan.nodes.get(item).map(|node| node.path)))
             }
-            Stage::Terminal => write!(what, "process.terminal: open a pseudoterminal in the container"),
             Stage::Null => write!(what, "open the host's /dev/null"),
             Stage::Mask => {
                 write!(what, "linux.maskedPaths[{item}] \"{}\"", text(plan.masked.get(item).copied()))
@@ -288,24 +275,54 @@ impl Failure {
             Stage::Pivot => write!(what, "pivot_root"),
             Stage::Hostname => write!(what, "hostname"),
             Stage::Domainname => write!(what, "domainname"),
+            Stage::Start => write!(what, "wait for start"),
+            _ => write!(what, "{}", self.of_process(&plan.process)),
+        }; // writing to a String cannot fail
+        Error::Child { what: what.into(), errno: self.errno }
+    }
+
+    /// As [`explain`](Self::explain), for a process that joins a container.
+    pub fn explain_exec(self, process: &Process<'_>) -> Error {
+        Error::Child { what: self.of_process(process).into(), errno: self.errno }
+    }
+
+    /// What concerns the program and who it runs as.
+    fn of_process(self, process: &Process<'_>) -> String {
+        let text = |bytes: &std::ffi::CStr| String::from_utf8_lossy(bytes.to_bytes()).into_owned();
+        let (item, program) = (usize::from(self.item), text(process.program));
+        let mut what = String::new();
+        let _ = match self.stage {
+            Stage::Session => write!(what, "leave the caller's session"),
+            Stage::Rdt => write!(what, "linux.intelRdt: enter the group"),
+            Stage::IoPriority => write!(what, "process.ioPriority"),
+            Stage::MemoryPolicy => write!(what, "linux.memoryPolicy"),
+            Stage::Personality => write!(what, "linux.personality"),
+            Stage::Scheduler => write!(what, "process.scheduler"),
+            Stage::OomScore => write!(what, "process.oomScoreAdj"),
+            Stage::Label => {
+                let (field, path) = label::FILES.get(item).copied().unwrap_or_default();
+                // Podman knows a refused label by the path in back quotes.
+                write!(what, "{field}: write `/proc/{}`", text(path))
+            }
+            Stage::Terminal => write!(what, "process.terminal: open a pseudoterminal in the container"),
             Stage::Rlimit => write!(what, "process.rlimits[{item}]"),
             Stage::Capabilities => write!(what, "process.capabilities"),
             Stage::Groups => write!(what, "process.user.additionalGids"),
             Stage::Gid => write!(what, "process.user.gid"),
             Stage::Uid => write!(what, "process.user.uid"),
-            Stage::Cwd => write!(what, "process.cwd \"{}\"", text(Some(plan.process.cwd))),
+            Stage::Cwd => write!(what, "process.cwd \"{}\"", text(process.cwd)),
             Stage::CwdOutside => {
-                write!(what, "process.cwd \"{}\" leads out of the container", text(Some(plan.process.cwd)))
+                write!(what, "process.cwd \"{}\" leads out of the container", text(process.cwd))
             }
             Stage::NoNewPrivileges => write!(what, "process.noNewPrivileges"),
             Stage::Seccomp => write!(what, "linux.seccomp: load the filter"),
             Stage::Program => write!(what, "exec \"{program}\""),
             Stage::NotInPath => write!(what, "exec \"{program}\": executable file not found in $PATH"),
             Stage::Stdio => write!(what, "set up standard input and output"),
-            Stage::Start => write!(what, "wait for start"),
             Stage::Exec => write!(what, "exec \"{program}\""),
+            _ => write!(what, "join the container"),
         }; // writing to a String cannot fail
-        Error::Child { what: what.into(), errno: self.errno }
+        what
     }
 }
 

@@ -3,7 +3,7 @@
 //! The directory's existence is the claim on the id; its lock serialises commands; `state.json` is written beside and
 //! renamed, so that a reader sees a whole one or none.
 
-use std::ffi::CString;
+use std::ffi::{CString, OsStr, OsString};
 use std::fmt::Write as _;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -41,8 +41,11 @@ const STATE_NEW: &str = ".state.json";
 /// What config.json said at create, where later commands need it.
 const CONFIG: &str = "config.json";
 
+/// The seccomp filter of the container, compiled.
+const FILTER: &str = "seccomp";
+
 /// Every file that mote makes in a container's directory.
-const FILES: &[&str] = &[STATE, STATE_NEW, START_SOCKET, CONFIG];
+const FILES: &[&str] = &[STATE, STATE_NEW, START_SOCKET, CONFIG, FILTER];
 
 /// A container's name: letters, digits and `_+-.`, neither `.` nor `..`, at most 200 of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,6 +131,8 @@ pub struct Record {
     pub hooks: bool,
     /// From its config.json.
     pub annotations: Vec<(String, String)>,
+    /// What `exec` needs of config.json, as it stood there when the container was created: a JSON object.
+    pub kept: String,
 }
 
 object! {
@@ -225,12 +230,17 @@ impl Record {
         if !self.rdt.is_empty() {
             json.string("rdt", &self.rdt.to_string_lossy());
         }
+        if !self.kept.is_empty() {
+            json.raw("kept", &self.kept);
+        }
         json.end()
     }
 
     fn from_file(text: &[u8], file: &Path) -> Result<Self> {
         let broken = |flaw: json::Flaw| Error::config(file.display(), flaw.field, flaw.why);
         let stored: Stored<'_> = json::parse(text).map_err(broken)?;
+        // Parsed, so it is UTF-8.
+        let kept = std::str::from_utf8(text).ok().and_then(|text| json::member(text, "kept"));
         let status = [Status::Creating, Status::Created, Status::Running]
             .into_iter()
             .find(|s| stored.status == s.word());
@@ -254,6 +264,7 @@ impl Record {
                 .iter()
                 .map(|(key, value)| (key.decode(), value.decode()))
                 .collect(),
+            kept: kept.unwrap_or_default().to_owned(),
         })
     }
 }
@@ -424,6 +435,16 @@ impl Entry {
         self.path.join(CONFIG)
     }
 
+    /// Keeps the compiled seccomp filter, for [`Entry::filter`].
+    pub fn save_filter(&self, bytes: &[u8]) -> Result<()> {
+        write_whole(self.directory.as_fd(), FILTER, bytes).during("write", &*self.path.join(FILTER))
+    }
+
+    /// The seccomp filter that was compiled at create.
+    pub fn filter(&self) -> Result<Vec<u8>> {
+        read_whole(self.directory.as_fd(), FILTER).during("read", &*self.path.join(FILTER))
+    }
+
     /// Reads the state file. A directory without one is left from a create that was killed.
     pub fn load(&self) -> Result<Record> {
         let path = self.path.join(STATE);
@@ -455,15 +476,53 @@ fn write_whole(directory: BorrowedFd<'_>, name: &str, content: &[u8]) -> nix::Re
     Ok(())
 }
 
-/// Writes a pid file: digits alone, complete before it has its name, as engines read it while it appears.
-pub fn write_pid_file(path: &Path, pid: Pid) -> Result<()> {
-    let mut name = std::ffi::OsString::from(".");
-    name.push(path.file_name().ok_or(Errno::EISDIR).during("write", path)?);
-    let new = path.with_file_name(name);
-    let mut digits = heapless::String::<12>::new();
-    let _ = write!(digits, "{pid}"); // eleven characters at most
-    std::fs::write(&new, digits.as_bytes()).during("write", &*new)?;
-    std::fs::rename(&new, path).during("rename", path).inspect_err(|_| drop(std::fs::remove_file(&new)))
+/// A pid file that has not got its name yet: engines read it while it appears. It is reached by descriptor, so its caller
+/// may be in another mount namespace when it is written.
+#[derive(Debug)]
+pub struct PidFile {
+    directory: OwnedFd,
+    file: OwnedFd,
+    name: OsString,
+    path: PathBuf,
+    named: bool,
+}
+
+impl PidFile {
+    /// Makes the file, under a name of its own.
+    pub fn new(path: &Path) -> Result<Self> {
+        let name = path.file_name().ok_or(Errno::EISDIR).during("write", path)?.to_owned();
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let directory = file::open(parent.unwrap_or(Path::new(".")), OFlag::O_PATH | OFlag::O_DIRECTORY);
+        let directory = directory.during("open", path)?;
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let file = openat(&directory, &*Self::new_name(&name), flags, Mode::from_bits_truncate(0o666));
+        Ok(Self { directory, file: file.during("open", path)?, name, path: path.to_owned(), named: false })
+    }
+
+    fn new_name(name: &OsStr) -> OsString {
+        let mut new = OsString::from(".");
+        new.push(name);
+        new
+    }
+
+    /// Writes the digits alone, which is all that go-runc takes, and gives the file its name.
+    pub fn write(&mut self, pid: Pid) -> Result<()> {
+        let mut digits = heapless::String::<12>::new();
+        let _ = write!(digits, "{pid}"); // eleven characters at most
+        write(&self.file, digits.as_bytes()).during("write", &*self.path)?;
+        let new = Self::new_name(&self.name);
+        renameat(&self.directory, &*new, &self.directory, &*self.name).during("rename", &*self.path)?;
+        self.named = true;
+        Ok(())
+    }
+}
+
+/// Takes the file away again: what was to be told did not come about.
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        let name = if self.named { self.name.clone() } else { Self::new_name(&self.name) };
+        let _ = unlinkat(&self.directory, &*name, UnlinkatFlags::NoRemoveDir); // as much as can be taken back
+    }
 }
 
 #[cfg(test)]
@@ -500,6 +559,7 @@ mod tests {
             oci_version: "1.3.0".into(),
             hooks: true,
             annotations: vec![("a\nb".into(), "c\\d".into())],
+            kept: r#"{"process":{"args":["\"}"]}}"#.into(),
         };
         let Ok(read) = Record::from_file(record.to_file().as_bytes(), Path::new("x")) else { unreachable!() };
         assert_eq!(format!("{read:?}"), format!("{record:?}"));

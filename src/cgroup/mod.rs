@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat};
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
 use nix::sys::stat::Mode;
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 use nix::unistd::{UnlinkatFlags, read, unlinkat, write};
@@ -308,6 +308,25 @@ impl Cgroups {
 }
 
 impl Cgroup {
+    /// Goes to the cgroup `path` below this one, in every hierarchy or in that of a v1 controller. `path` cannot climb out,
+    /// neither by words nor by links. Errors: `EOPNOTSUPP` when the container is in no such hierarchy.
+    pub fn descend(&mut self, cgroups: &Cgroups, controller: Option<&str>, path: &CStr) -> Result<()> {
+        let how = OpenHow::new().flags(DIRECTORY);
+        let how = how.resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
+        let known = cgroups.known();
+        let holds = |index: usize, controller: &str| {
+            known.get(index).is_some_and(|h| h.name.split(',').any(|name| name == controller))
+        };
+        let v1 = self.v1.iter_mut().filter(|(index, _)| controller.is_none_or(|c| holds(*index, c)));
+        let v2 = self.v2.iter_mut().filter(|_| controller.is_none_or(str::is_empty));
+        let mut found = false;
+        for directory in v2.chain(v1.map(|(_, directory)| directory)) {
+            *directory = openat2(&*directory, path, how).during("--cgroup: open", path)?;
+            found = true;
+        }
+        if found { Ok(()) } else { Err(Errno::EOPNOTSUPP).during("--cgroup: open", path) }
+    }
+
     /// The cgroup v2 directory, to start a process in or to attach a program to.
     pub fn directory(&self) -> Option<BorrowedFd<'_>> {
         self.v2.as_ref().map(AsFd::as_fd)

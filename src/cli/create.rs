@@ -44,6 +44,13 @@ pub const PRESERVE_FDS: Opt = Opt {
     about: "leave N descriptors after standard error open in the program",
 };
 
+pub const PIDFD_SOCKET: Opt = Opt {
+    name: "pidfd-socket",
+    short: None,
+    kind: Kind::Value("SOCKET"),
+    about: "send a pidfd of the process to this unix socket",
+};
+
 pub const NO_NEW_KEYRING: Opt =
     Opt { name: "no-new-keyring", short: None, kind: Kind::Flag, about: "keep the caller's session keyring" };
 pub const NO_PIVOT: Opt = Opt {
@@ -72,21 +79,14 @@ fn run(context: &Context<'_>) -> Result<i32> {
 
 /// What `create` and `run --detach` share: `wait` for `start`, or not.
 pub fn create(context: &Context<'_>, id: &Id, wait: bool) -> Result<()> {
-    let console = context.options.path("console-socket").map(connect).transpose()?;
+    let console = context.options.path("console-socket");
+    let console = console.map(|path| connect("--console-socket: connect", path)).transpose()?;
     let terminal = console.as_ref().map_or(Terminal::Refused, |socket| Terminal::Console(socket.as_fd()));
     container::create(&Request { terminal, wait, ..request(context, id)? }).map(drop)
 }
 
 /// The request that the options make; no terminal, and nobody waits.
 pub fn request<'a>(context: &'a Context<'_>, id: &'a Id) -> Result<Request<'a>> {
-    // What mote opens itself closes with execve whatever its number, so nothing of it can be among them.
-    let preserved = match context.options.text("preserve-fds") {
-        None => 0,
-        Some(count) => match count.parse() {
-            Ok(count @ 0..=1024) => count,
-            _ => return Err(context.wrong("preserve-fds", "expected a number from 0 to 1024")),
-        },
-    };
     if context.options.has("no-pivot") {
         return Err(context
             .wrong("no-pivot", "refused: mote pivots on the initramfs too, and a bare chroot can be left"));
@@ -110,11 +110,21 @@ pub fn request<'a>(context: &'a Context<'_>, id: &'a Id) -> Result<Request<'a>> 
         no_cgroup: disabled,
         config: context.options.path("config"),
         keep_keyring: context.options.has("no-new-keyring"),
-        preserved,
+        preserved: preserved(context)?,
     })
 }
 
-/// Connects to the engine's console socket.
-fn connect(path: &std::path::Path) -> Result<std::os::unix::net::UnixStream> {
-    std::os::unix::net::UnixStream::connect(path).during("--console-socket: connect", path)
+/// How many descriptors after standard error the program gets. What mote opens itself closes with execve whatever its
+/// number, so nothing of it can be among them.
+pub fn preserved(context: &Context<'_>) -> Result<u32> {
+    match context.options.text("preserve-fds").map(|count| count.parse()) {
+        None => Ok(0),
+        Some(Ok(count @ 0..=1024)) => Ok(count),
+        Some(_) => Err(context.wrong("preserve-fds", "expected a number from 0 to 1024")),
+    }
+}
+
+/// Connects to a socket of the engine's.
+pub fn connect(call: &'static str, path: &std::path::Path) -> Result<std::os::unix::net::UnixStream> {
+    std::os::unix::net::UnixStream::connect(path).during(call, path)
 }

@@ -13,6 +13,7 @@ use crate::state::{Id, default_root};
 mod create;
 mod delete;
 mod events;
+mod exec;
 mod help;
 mod kill;
 mod list;
@@ -69,6 +70,7 @@ const COMMANDS: &[&Command] = &[
     &create::COMMAND,
     &delete::COMMAND,
     &events::COMMAND,
+    &exec::COMMAND,
     &kill::COMMAND,
     &list::COMMAND,
     &pause::PAUSE,
@@ -172,7 +174,9 @@ pub fn main(args: &[OsString]) -> i32 {
     };
     match execute(command, &globals, rootless, words) {
         Ok(status) => status,
-        Err(error) => log.failure(&error, 1),
+        // What a program exits with itself, which is what `exec` passes on, is seldom 255.
+        Err(error @ Error::Usage(_)) => log.failure(&error, 1),
+        Err(error) => log.failure(&error, if command.name == "exec" { 255 } else { 1 }),
     }
 }
 
@@ -213,7 +217,9 @@ fn execute(
     rootless: Option<bool>,
     words: &[OsString],
 ) -> Result<i32> {
-    let (options, _) = options::parse(command.options, words, options::Until::End)?;
+    // Of all commands exec alone takes any number of arguments: they are a command with options of its own.
+    let until = if command.count.1 == usize::MAX { options::Until::Second } else { options::Until::End };
+    let (options, _) = options::parse(command.options, words, until)?;
     if options.has("help") {
         print!("{}", help::one(command));
         return Ok(0);
@@ -266,6 +272,11 @@ impl Context<'_> {
             }
         }
         Ok(0)
+    }
+
+    /// A command line that cannot be meant so.
+    fn usage(&self, why: &str) -> Error {
+        Error::Usage(format!("{}: {why}", self.command.name).into())
     }
 
     /// A wrong option of this command.

@@ -45,6 +45,9 @@ pub enum Until {
     Command,
     /// At the end, or at `--`.
     End,
+    /// At the second word that is none, or at `--`: the first names a container, and what follows is a command with
+    /// options of its own.
+    Second,
 }
 
 /// Takes `words` apart. Returns what is left behind the options as well, if they end before the words do.
@@ -57,13 +60,17 @@ pub fn parse<'a>(
     let mut rest = words;
     while let Some((word, after)) = rest.split_first() {
         let bytes = word.as_bytes();
-        if bytes == b"--" && until == Until::End {
+        if bytes == b"--" && until != Until::Command {
             options.arguments.extend(after.iter().map(OsString::as_os_str));
             return Ok((options, &[]));
         }
         if bytes.len() < 2 || bytes.first() != Some(&b'-') {
             if until == Until::Command {
                 return Ok((options, rest));
+            }
+            if until == Until::Second && !options.arguments.is_empty() {
+                options.arguments.extend(rest.iter().map(OsString::as_os_str));
+                return Ok((options, &[]));
             }
             options.arguments.push(word);
             rest = after;
@@ -110,6 +117,11 @@ impl<'a> Options<'a> {
     /// The value of an option; the last one counts.
     pub fn value(&self, name: &str) -> Option<&'a OsStr> {
         self.given.iter().rev().find(|(given, _)| *given == name).map(|(_, value)| *value)
+    }
+
+    /// All values of an option, in order.
+    pub fn values(&self, name: &'static str) -> impl Iterator<Item = &'a OsStr> + '_ {
+        self.given.iter().filter(move |(given, _)| *given == name).map(|(_, value)| *value)
     }
 
     /// The value as a path; an empty one is none, as engines pass it.
@@ -162,6 +174,16 @@ mod tests {
         let line = words("-- -f");
         let Ok((options, _)) = parse(TABLE, &line, Until::End) else { unreachable!() };
         assert!(!options.has("force") && options.arguments() == [OsStr::new("-f")]);
+    }
+
+    #[test]
+    fn a_command_after_the_container_keeps_its_options() {
+        for line in ["-f id ls -f --bundle", "id -f ls -f --bundle", "-f id -- ls -f --bundle"] {
+            let words = words(line);
+            let Ok((options, _)) = parse(TABLE, &words, Until::Second) else { unreachable!("{line}") };
+            assert!(options.has("force") && options.path("bundle").is_none(), "{line}");
+            assert_eq!(options.arguments(), ["id", "ls", "-f", "--bundle"].map(OsStr::new), "{line}");
+        }
     }
 
     #[test]

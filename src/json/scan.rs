@@ -1,6 +1,6 @@
 //! The text of a document, checked before anything of it is used: UTF-8, grammar, depth. No recursion.
 
-use super::MAX_DEPTH;
+use super::{MAX_DEPTH, Str};
 
 /// Checks that `text` is one JSON value (RFC 8259) in UTF-8 no deeper than [`MAX_DEPTH`], without recursion.
 /// Returns the offset of the flaw and what is wrong there.
@@ -64,6 +64,50 @@ pub fn scan(text: &[u8]) -> Result<(), (usize, &'static str)> {
     }
 }
 
+/// One member of an object, as it stands in the text.
+#[derive(Debug, Clone, Copy)]
+pub struct Member<'a> {
+    /// Its key.
+    pub key: Str<'a>,
+    /// The text of its value.
+    pub value: &'a str,
+    /// The text of all of it.
+    pub whole: &'a str,
+}
+
+/// The members of the object in `text`, which [`scan`] has found to be well; without those that are `null`.
+pub fn members(text: &str) -> impl Iterator<Item = Member<'_>> {
+    let mut scan = Scan { text: text.as_bytes(), at: 0 };
+    scan.blank();
+    scan.next(); // the brace
+    let next = move || loop {
+        scan.blank();
+        match scan.next()? {
+            b',' => continue,
+            b'"' => {}
+            _ => return None,
+        }
+        let begin = scan.at;
+        scan.string().ok()?;
+        let key = Str(text.get(begin..scan.at - 1)?);
+        scan.blank();
+        scan.next(); // the colon
+        scan.blank();
+        let from = scan.at;
+        scan.skip()?;
+        let (value, whole) = (text.get(from..scan.at)?, text.get(begin - 1..scan.at)?);
+        if value != "null" {
+            return Some(Member { key, value, whole });
+        }
+    };
+    std::iter::from_fn(next)
+}
+
+/// The text of the value that the object in `text` has for `key`; of a key that stands twice the last one.
+pub fn member<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+    members(text).filter(|member| member.key == key).last().map(|member| member.value)
+}
+
 /// A place in a text.
 struct Scan<'a> {
     text: &'a [u8],
@@ -84,6 +128,24 @@ impl Scan<'_> {
     fn blank(&mut self) {
         while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
             self.at += 1;
+        }
+    }
+
+    /// Passes over one value.
+    fn skip(&mut self) -> Option<()> {
+        let mut open = 0_usize;
+        loop {
+            match self.next()? {
+                b'"' => self.string().ok()?,
+                b'{' | b'[' => open += 1,
+                b'}' | b']' => open = open.checked_sub(1)?,
+                _ => {}
+            }
+            if open == 0
+                && matches!(self.peek(), None | Some(b',' | b'}' | b']' | b' ' | b'\t' | b'\n' | b'\r'))
+            {
+                return Some(());
+            }
         }
     }
 

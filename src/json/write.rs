@@ -48,6 +48,24 @@ impl Writer {
         self.close(1);
     }
 
+    /// `"name": ["value", ...]`, unless there are none.
+    pub fn list(&mut self, name: &str, values: &[String]) {
+        for (i, value) in values.iter().enumerate() {
+            if i == 0 {
+                self.name(name, 1);
+            }
+            self.out.push(if i == 0 { '[' } else { ',' });
+            self.quoted(value);
+        }
+        self.out.push_str(if values.is_empty() { "" } else { "]" });
+    }
+
+    /// `"name": value`, which is JSON already.
+    pub fn raw(&mut self, name: &str, value: &str) {
+        self.name(name, 1);
+        self.out.push_str(value);
+    }
+
     /// The whole object.
     pub fn end(mut self) -> String {
         self.close(0);

@@ -24,6 +24,8 @@ pub struct Process<'a> {
     pub program: &'a CStr,
     /// Working directory in the container, absolute.
     pub cwd: &'a CStr,
+    /// Whether a working directory that is missing is made.
+    pub make_cwd: bool,
     /// User id.
     pub uid: u32,
     /// Group id.
@@ -92,8 +94,6 @@ pub fn plan<'a>(
         return wrong("process.args[0]", "the program's name is empty: executable file not found in $PATH");
     }
     let env = environment(process, overrides, strings)?;
-    let path = env.iter().find_map(|entry| entry.to_bytes_with_nul().strip_prefix(b"PATH="));
-    let path = path.and_then(|value| CStr::from_bytes_with_nul(value).ok());
 
     let cwd = match overrides.cwd {
         Some(cwd) => strings.concat(&[cwd.as_bytes()]).map_err(|e| refused("process.cwd", e))?,
@@ -116,11 +116,12 @@ pub fn plan<'a>(
         return wrong("process.oomScoreAdj", "expected a number from -1000 to 1000");
     }
     Ok(Process {
-        path: path.unwrap_or(DEFAULT_PATH),
+        path: path_of(&env),
         program,
         args,
         env,
         cwd,
+        make_cwd: true,
         uid: user.uid,
         gid: user.gid,
         groups: user.additional_gids.to_vec(),
@@ -152,6 +153,12 @@ fn label<'a>(
         return wrong(field, "control characters are not allowed here");
     }
     strings.decode(prefix, label).map(Some).map_err(|e| refused(field, e))
+}
+
+/// The value of PATH in an environment.
+pub fn path_of<'a>(env: &CStrList<'a>) -> &'a CStr {
+    let path = env.iter().find_map(|entry| entry.to_bytes_with_nul().strip_prefix(b"PATH="));
+    path.and_then(|value| CStr::from_bytes_with_nul(value).ok()).unwrap_or(DEFAULT_PATH)
 }
 
 /// Where programs are looked for without PATH: what execvp(3) of the C libraries takes.

@@ -30,6 +30,31 @@ pub struct Filter {
 }
 
 impl Filter {
+    /// As it is kept for `exec`: the flags, then each instruction as the kernel has it, little-endian.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = self.flags.to_le_bytes().to_vec();
+        for Instruction { code, jt, jf, k } in &self.program {
+            bytes.extend_from_slice(&code.to_le_bytes());
+            bytes.extend_from_slice(&[*jt, *jf]);
+            bytes.extend_from_slice(&k.to_le_bytes());
+        }
+        bytes
+    }
+
+    /// Reads one back, without its listener; `None` when it has been cut.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (flags, rest) = bytes.split_first_chunk()?;
+        let (program, []) = rest.as_chunks::<8>() else { return None };
+        let one = |[c0, c1, jt, jf, k0, k1, k2, k3]: &[u8; 8]| Instruction {
+            code: u16::from_le_bytes([*c0, *c1]),
+            jt: *jt,
+            jf: *jf,
+            k: u32::from_le_bytes([*k0, *k1, *k2, *k3]),
+        };
+        let (program, flags) = (program.iter().map(one).collect(), u32::from_le_bytes(*flags));
+        Some(Self { program, flags, listener: None })
+    }
+
     /// Compiles `linux.seccomp`. `None` for a profile that says nothing. An error names the field below `linux.seccomp`.
     pub fn new(spec: &spec::Seccomp<'_>) -> Result<Option<Self>, Wrong> {
         let Some(profile) = Profile::check(spec)? else { return Ok(None) };

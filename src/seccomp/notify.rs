@@ -19,8 +19,21 @@ pub struct Listener {
     pub metadata: String,
 }
 
-/// Sends the descriptor and the state. `pid` is the process that the filter judges, `state` the container's as JSON.
-pub fn send(to: &Listener, fd: BorrowedFd<'_>, pid: i32, version: &str, state: &str) -> Result<()> {
+/// Connects to who answers.
+pub fn connect(to: &Listener) -> Result<UnixStream> {
+    let path = Path::new(&to.path);
+    UnixStream::connect(path).during("linux.seccomp.listenerPath: connect", path)
+}
+
+/// Sends the descriptor and the state over a connection. `pid` is the process that the filter judges, `state` the container's as JSON.
+pub fn send(
+    mut stream: &UnixStream,
+    to: &Listener,
+    fd: BorrowedFd<'_>,
+    pid: i32,
+    version: &str,
+    state: &str,
+) -> Result<()> {
     let mut json = json::Writer::new("");
     json.string("ociVersion", version);
     json.number("fds", r#"["seccompFd"]"#);
@@ -30,8 +43,7 @@ pub fn send(to: &Listener, fd: BorrowedFd<'_>, pid: i32, version: &str, state: &
     }
     json.number("state", state);
     let text = json.end();
-    let (during, path) = ("linux.seccomp.listenerPath: connect", Path::new(&to.path));
-    let mut stream = UnixStream::connect(path).during(during, path)?;
+    let path = Path::new(&to.path);
     // The descriptor goes with the first bytes. Only a state with many annotations has more than that.
     let (first, rest) = text.as_bytes().split_at(text.len().min(32 * 1024));
     socket::send_fd(stream.as_fd(), first, fd).during("linux.seccomp.listenerPath: sendmsg", path)?;

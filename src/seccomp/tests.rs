@@ -338,3 +338,19 @@ fn hot_calls_are_near_the_root() {
     assert!(all.iter().all(|(_, steps)| *steps <= 9), "{all:?}");
     assert!(ARCHES.len() == 6);
 }
+
+#[test]
+fn a_filter_is_kept_and_read_back() {
+    let filter = super::Filter {
+        program: compile(&sample(DOCKER, &X86_64)).unwrap_or_default(),
+        flags: 6,
+        listener: None,
+    };
+    let bytes = filter.to_bytes();
+    assert_eq!(bytes.len(), 4 + filter.program.len() * 8);
+    let read = super::Filter::from_bytes(&bytes).map(|read| (read.flags, read.program == filter.program));
+    assert_eq!(read, Some((6, true)));
+    for cut in [0, 3, bytes.len() - 1] {
+        assert!(super::Filter::from_bytes(bytes.get(..cut).unwrap_or_default()).is_none(), "{cut}");
+    }
+}

@@ -33,13 +33,15 @@ enum Object {
     Spec,
     Container,
     Env,
+    Security,
+    Seccomp,
 }
 
 const fn known(object: Object, key: &'static str, rule: Rule) -> Known {
     Known { object, key, rule }
 }
 
-use Object::{Container, Env, Metadata, Pod, Spec};
+use Object::{Container, Env, Metadata, Pod, Seccomp, Security, Spec};
 use Rule::{Only, Pass, Read, Refuse};
 
 /// Kubernetes API reference, Pod v1. A field that does not stand here is refused as unknown.
@@ -95,7 +97,7 @@ const KNOWN: &[Known] = &[
     known(Spec, "runtimeClassName", Refuse),
     known(Spec, "schedulerName", Pass),
     known(Spec, "schedulingGates", Pass),
-    known(Spec, "securityContext", Refuse),
+    known(Spec, "securityContext", Read),
     known(Spec, "serviceAccount", Pass),
     known(Spec, "serviceAccountName", Pass),
     known(Spec, "setHostnameAsFQDN", Pass),
@@ -119,7 +121,7 @@ const KNOWN: &[Known] = &[
     known(Container, "resizePolicy", Pass),
     known(Container, "resources", Refuse),
     known(Container, "restartPolicy", Refuse),
-    known(Container, "securityContext", Refuse),
+    known(Container, "securityContext", Read),
     known(Container, "startupProbe", Pass),
     known(Container, "stdin", Pass),
     known(Container, "stdinOnce", Pass),
@@ -131,6 +133,26 @@ const KNOWN: &[Known] = &[
     known(Env, "name", Read),
     known(Env, "value", Read),
     known(Env, "valueFrom", Refuse),
+    known(Security, "seccompProfile", Read),
+    known(Security, "allowPrivilegeEscalation", Refuse),
+    known(Security, "appArmorProfile", Refuse),
+    known(Security, "capabilities", Refuse),
+    known(Security, "fsGroup", Refuse),
+    known(Security, "fsGroupChangePolicy", Refuse),
+    known(Security, "privileged", Refuse),
+    known(Security, "procMount", Refuse),
+    known(Security, "readOnlyRootFilesystem", Refuse),
+    known(Security, "runAsGroup", Refuse),
+    known(Security, "runAsNonRoot", Refuse),
+    known(Security, "runAsUser", Refuse),
+    known(Security, "seLinuxChangePolicy", Refuse),
+    known(Security, "seLinuxOptions", Refuse),
+    known(Security, "supplementalGroups", Refuse),
+    known(Security, "supplementalGroupsPolicy", Refuse),
+    known(Security, "sysctls", Refuse),
+    known(Security, "windowsOptions", Refuse),
+    known(Seccomp, "type", Read),
+    known(Seccomp, "localhostProfile", Refuse),
 ];
 
 /// Checks every field of the Pod `text`, which is JSON. Returns the fields that are passed over, `file` names it in an error.
@@ -159,9 +181,18 @@ pub fn check(file: &str, text: &str) -> Result<Vec<String>, Error> {
     walk(Metadata, "metadata", fields::member(text, "metadata").unwrap_or(""))?;
     let spec = fields::member(text, "spec").unwrap_or("");
     walk(Spec, "spec", spec)?;
+    let walk_security =
+        |walk: &mut dyn FnMut(Object, &str, &str) -> Result<(), Error>, path: &str, text: &str| {
+            let security = fields::member(text, "securityContext").unwrap_or("");
+            walk(Security, &format!("{path}.securityContext"), security)?;
+            let seccomp = fields::member(security, "seccompProfile").unwrap_or("");
+            walk(Seccomp, &format!("{path}.securityContext.seccompProfile"), seccomp)
+        };
+    walk_security(&mut walk, "spec", spec)?;
     for (i, container) in fields::elements(fields::member(spec, "containers").unwrap_or("")).enumerate() {
         let path = format!("spec.containers[{i}]");
         walk(Container, &path, container)?;
+        walk_security(&mut walk, &path, container)?;
         for (k, env) in fields::elements(fields::member(container, "env").unwrap_or("")).enumerate() {
             walk(Env, &format!("{path}.env[{k}]"), env)?;
         }
@@ -188,7 +219,7 @@ mod tests {
             (r#"{"spec":{"volumes":[{"name":"a"}]}}"#, "spec.volumes"),
             (
                 r#"{"spec":{"containers":[{},{"securityContext":{"privileged":true}}]}}"#,
-                "spec.containers[1].securityContext",
+                "spec.containers[1].securityContext.privileged",
             ),
             (
                 r#"{"spec":{"containers":[{"env":[{"name":"a","valueFrom":{"x":1}}]}]}}"#,

@@ -9,6 +9,7 @@ use mote::error::{Error, Result};
 use mote::input::{self, Input};
 use mote::json::{self, List, Str};
 use mote::object;
+use mote::seccomp::Wish;
 
 use crate::known;
 use crate::name::{Bundle, Name};
@@ -32,8 +33,13 @@ object! {
         hostname: Option<Str<'a>> = "hostname",
         restart_policy: Option<Str<'a>> = "restartPolicy",
         grace_s: Option<i64> = "terminationGracePeriodSeconds",
+        security: Security<'a> = "securityContext",
         containers: List<ContainerText<'a>> = "containers",
     }
+    /// `spec.securityContext` and `spec.containers[].securityContext`.
+    pub struct Security<'a> { seccomp: Option<SeccompText<'a>> = "seccompProfile" }
+    /// `seccompProfile`.
+    pub struct SeccompText<'a> { kind: Str<'a> = "type" }
     /// `spec.containers[]`.
     pub struct ContainerText<'a> {
         name: Str<'a> = "name",
@@ -42,6 +48,7 @@ object! {
         args: List<Str<'a>> = "args",
         env: List<Env<'a>> = "env",
         working_dir: Option<Str<'a>> = "workingDir",
+        security: Security<'a> = "securityContext",
     }
     /// `spec.containers[].env[]`.
     pub struct Env<'a> { name: Str<'a> = "name", value: Str<'a> = "value" }
@@ -92,6 +99,8 @@ pub struct Container {
     pub env: Vec<String>,
     /// Replaces the bundle's working directory.
     pub cwd: Option<String>,
+    /// Which system calls it may make where the bundle does not say; the container's word counts before the pod's.
+    pub seccomp: Option<Wish>,
 }
 
 /// Reads and checks the manifest at `path`; errors name its last component.
@@ -144,16 +153,34 @@ pub fn parse(file: &str, text: &[u8]) -> Result<Pod> {
     if spec.containers.is_empty() {
         return Err(flaw("spec.containers", "expected at least one container"));
     }
+    let of_pod = seccomp(&spec.security, &|why| flaw("spec.securityContext.seccompProfile.type", why))?;
     let mut containers = Vec::<Container>::with_capacity(spec.containers.len());
     for (i, text) in spec.containers.iter().enumerate() {
         let at = |field: &str, why: &str| flaw(&format!("spec.containers[{i}].{field}"), why);
-        let made = container(text, &at)?;
+        let mut made = container(text, &at)?;
+        made.seccomp = match seccomp(&text.security, &|why| at("securityContext.seccompProfile.type", why))? {
+            None => of_pod,
+            own => own,
+        };
         if containers.iter().any(|other| other.name == made.name) {
             return Err(at("name", "another container of this pod has this name"));
         }
         containers.push(made);
     }
     Ok(Pod { name, host_network: spec.host_network, hostname, restart, grace_s, containers, passed })
+}
+
+/// `seccompProfile`; `wrong` makes an error of its type.
+fn seccomp(security: &Security<'_>, wrong: &dyn Fn(&str) -> Error) -> Result<Option<Wish>> {
+    match &security.seccomp {
+        None => Ok(None),
+        Some(profile) if profile.kind == "RuntimeDefault" => Ok(Some(Wish::RuntimeDefault)),
+        Some(profile) if profile.kind == "Unconfined" => Ok(Some(Wish::Unconfined)),
+        Some(profile) if profile.kind == "Localhost" => {
+            Err(wrong("Localhost: profiles stand in the bundle's config.json (linux.seccomp)"))
+        }
+        Some(_) => Err(wrong("expected \"RuntimeDefault\" or \"Unconfined\"")),
+    }
 }
 
 /// Checks one container; `at` makes an error from a field's name.
@@ -189,6 +216,7 @@ fn container(text: &ContainerText<'_>, at: &dyn Fn(&str, &str) -> Error) -> Resu
         args: strings(&text.args, "args")?,
         env,
         cwd,
+        seccomp: None,
     })
 }
 

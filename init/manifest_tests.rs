@@ -47,6 +47,21 @@ fn what_is_left_out_has_the_defaults_of_kubernetes() {
 }
 
 #[test]
+fn the_seccomp_profile_of_a_container_counts_before_that_of_its_pod() {
+    let pods = r#""securityContext":{"seccompProfile":{"type":"RuntimeDefault"}},"#;
+    let own = r#","securityContext":{"seccompProfile":{"type":"Unconfined"}}"#;
+    for (text, wish) in [
+        (pod("", ""), None),
+        (pod(pods, ""), Some(Wish::RuntimeDefault)),
+        (pod(pods, own), Some(Wish::Unconfined)),
+        (pod("", own), Some(Wish::Unconfined)),
+    ] {
+        let Ok(pod) = parse("p.json", text.as_bytes()) else { unreachable!("{text}") };
+        assert_eq!(pod.containers[0].seccomp, wish, "{text}");
+    }
+}
+
+#[test]
 fn a_host_network_pod_has_the_name_of_the_device() {
     let Ok(pod) = parse("p.json", pod(r#""hostNetwork":true,"hostname":"x","#, "").as_bytes()) else {
         unreachable!()
@@ -77,6 +92,19 @@ fn each_wrong_field_is_named() {
         (pod("", r#","args":["a\u0000b"]"#), "spec.containers[0].args[0]"),
         (pod("", r#","env":[{"name":"A=B","value":""}]"#), "spec.containers[0].env[0].name"),
         (pod("", r#","workingDir":"tmp""#), "spec.containers[0].workingDir"),
+        (
+            pod(r#""securityContext":{"seccompProfile":{"type":"Localhost"}},"#, ""),
+            "spec.securityContext.seccompProfile.type",
+        ),
+        (
+            pod(r#""securityContext":{"seccompProfile":{"localhostProfile":"x"}},"#, ""),
+            "spec.securityContext.seccompProfile.localhostProfile",
+        ),
+        (
+            pod("", r#","securityContext":{"seccompProfile":{"type":"Default"}}"#),
+            "spec.containers[0].securityContext.seccompProfile.type",
+        ),
+        (pod("", r#","securityContext":{"runAsUser":7}"#), "spec.containers[0].securityContext.runAsUser"),
         (pod("", r#","volumeMounts":[{"name":"x"}]"#), "spec.containers[0].volumeMounts"),
         (pod("", r#"},{"name":"c","image":"b""#), "spec.containers[1].name"),
     ] {

@@ -154,6 +154,7 @@ fn start(world: &World, i: usize) -> Result<Report> {
             cwd: container.cwd.as_deref(),
             hostname: manifest.hostname.as_ref().map(|name| name.as_str()),
             cgroup: None,
+            seccomp: container.seccomp,
         },
         stdio: Some([null.as_fd(), row.out.write.as_fd(), row.err.write.as_fd()]),
         terminal: Terminal::Refused,

@@ -10,7 +10,7 @@ use nix::sched::CloneFlags;
 
 use crate::cgroup::{Cgroups, Place, Resources};
 use crate::json::{List, Str};
-use crate::seccomp::Filter;
+use crate::seccomp::{Filter, Wish};
 use crate::spec::{self, Spec};
 use crate::stage::Asks;
 use crate::strings::{Refused, Strings};
@@ -141,6 +141,8 @@ pub struct Overrides<'o> {
     pub hostname: Option<&'o str>,
     /// Instead of `linux.cgroupsPath`; empty for a container without a cgroup of its own.
     pub cgroup: Option<&'o str>,
+    /// A filter where `linux.seccomp` is missing, or none at all.
+    pub seccomp: Option<Wish>,
 }
 
 /// Checks `spec` and resolves it for `bundle`.
@@ -228,8 +230,10 @@ pub fn make<'a>(
     let groups_denied = new_namespaces.contains(CloneFlags::CLONE_NEWUSER) && ids::denies_groups(&maps);
     let hooks = hooks::plan(spec, bundle, id, strings)?;
     let scheduling = scheduling::plan(process, &spec.linux)?;
-    let process =
-        Process { seccomp: seccomp(spec)?, ..process::plan(process, overrides, groups_denied, strings)? };
+    let mut process = process::plan(process, overrides, groups_denied, strings)?;
+    process.seccomp =
+        Filter::new(spec.linux.seccomp.as_ref(), overrides.seccomp, process.capabilities.bounding)
+            .map_err(|wrong| Wrong::new((format!("linux.seccomp.{}", wrong.0), wrong.1)))?;
     let asks = Asks {
         maps: new_namespaces.contains(CloneFlags::CLONE_NEWUSER),
         container: hooks.any(&[When::Prestart, When::CreateRuntime]),
@@ -346,12 +350,6 @@ fn cgroups_path<'a>(path: Str<'_>, strings: &mut Strings<'a>) -> Checked<&'a CSt
         return wrong(field, "the root of the hierarchy cannot be a container's cgroup");
     }
     strings.concat(&[clean.as_bytes()]).map_err(|e| refused(field, e))
-}
-
-/// `linux.seccomp`
-fn seccomp(spec: &Spec<'_>) -> Checked<Option<Filter>> {
-    let Some(profile) = &spec.linux.seccomp else { return Ok(None) };
-    Filter::new(profile).map_err(|wrong| (format!("linux.seccomp.{}", wrong.0), wrong.1).into())
 }
 
 /// A path of the host: absolute, or relative to the bundle.

@@ -311,4 +311,6 @@ fn explain_says_what_a_profile_means() {
     let out = t.bare().args(["seccomp", "explain"]).arg(&bundle).run();
     out.fails_saying(&["config.json: linux.seccomp.syscalls[0].action: \"SCMP_ACT_MAYBE\" is none of"]);
     t.bare().args(["seccomp", "explian"]).arg(&bundle).run().fails_saying(&["expected explain"]);
+    let own = t.bare().args(["seccomp", "explain", "RuntimeDefault"]).run();
+    assert!(own.ok().contains("key rings know no namespaces") && own.stdout.contains("\nx86_64\n"), "{own}");
 }

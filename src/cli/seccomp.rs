@@ -1,5 +1,6 @@
 //! `mote seccomp explain`: what `linux.seccomp` of a config.json means, for a person.
 
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -10,13 +11,14 @@ use crate::input::{self, Input};
 use crate::json;
 use crate::seccomp::compile::compile;
 use crate::seccomp::profile::{Profile, Wrong};
-use crate::seccomp::{explain::explain, too_long};
+use crate::seccomp::{default, explain, too_long};
 use crate::spec::Spec;
+use crate::tables::CAPABILITIES;
 
 pub const COMMAND: Command = Command {
     name: "seccomp",
-    arguments: "explain <config.json>",
-    about: "say what linux.seccomp of a config.json means",
+    arguments: "explain <config.json>|RuntimeDefault",
+    about: "say what a profile means: linux.seccomp of a config.json, or mote's own",
     options: &[],
     count: (2, 2),
     run,
@@ -25,7 +27,12 @@ pub const COMMAND: Command = Command {
 fn run(context: &Context<'_>) -> Result<i32> {
     let [word, path] = context.options.arguments() else { return Ok(1) };
     if *word != "explain" {
-        return Err(Error::Usage("seccomp: expected explain <config.json>; see mote seccomp --help".into()));
+        return Err(Error::Usage(
+            "seccomp: expected explain and <config.json> or RuntimeDefault; see mote seccomp --help".into(),
+        ));
+    }
+    if *path == "RuntimeDefault" {
+        return Ok(runtime_default());
     }
     let file =
         if Path::new(path).is_dir() { Path::new(path).join("config.json") } else { PathBuf::from(path) };
@@ -41,7 +48,26 @@ fn run(context: &Context<'_>) -> Result<i32> {
     let wrong = |wrong: Wrong| flaw(&format!("linux.seccomp.{}", wrong.0), &wrong.1);
     let profile = Profile::check(&seccomp).map_err(wrong)?.ok_or_else(none)?;
     let program = compile(&profile).ok_or_else(|| flaw("linux.seccomp.syscalls", &too_long()))?;
-    // A reader that has seen enough, such as head, closes its end.
-    let _ = std::io::stdout().write_all(explain(&profile, &program).as_bytes());
+    print(&explain::explain(&profile, &program));
     Ok(0)
+}
+
+/// Explains the profile of mote's own, for a container without capabilities.
+fn runtime_default() -> i32 {
+    let mut out = String::from("denied, why, and the capability that a container gets them with\n");
+    for group in default::DENIED {
+        let has = CAPABILITIES.iter().find(|row| group.unless == Some(row.1));
+        let has = has.map_or("nobody gets them", |row| row.0);
+        let _ = writeln!(out, "{}\n    {}: {has}", group.calls, group.reason); // to a String
+    }
+    let profile = default::profile(0);
+    out.push('\n');
+    out.push_str(&explain::explain(&profile, &compile(&profile).unwrap_or_default()));
+    print(&out);
+    0
+}
+
+/// A reader that has seen enough, such as head, closes its end.
+fn print(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
 }

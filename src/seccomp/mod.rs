@@ -5,6 +5,7 @@
 
 pub mod assembler;
 pub mod compile;
+pub mod default;
 pub mod explain;
 pub mod names;
 pub mod notify;
@@ -27,6 +28,15 @@ pub struct Filter {
     pub flags: u32,
     /// Who answers for `SCMP_ACT_NOTIFY`; set if and only if a rule has it.
     pub listener: Option<Listener>,
+}
+
+/// What the caller asks for besides `config.json`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// The profile of [`default`] where `config.json` has none.
+    RuntimeDefault,
+    /// No filter, whatever `config.json` has.
+    Unconfined,
 }
 
 impl Filter {
@@ -55,10 +65,20 @@ impl Filter {
         Some(Self { program, flags, listener: None })
     }
 
-    /// Compiles `linux.seccomp`. `None` for a profile that says nothing. An error names the field below `linux.seccomp`.
-    pub fn new(spec: &spec::Seccomp<'_>) -> Result<Option<Self>, Wrong> {
-        let Some(profile) = Profile::check(spec)? else { return Ok(None) };
-        let listener = profile.notifies.then(|| Listener {
+    /// Compiles `linux.seccomp`, or what is wished for instead of it, for a container with these capabilities, a bit each.
+    /// `None` for a profile that says nothing. An error names the field below `linux.seccomp`.
+    pub fn new(
+        spec: Option<&spec::Seccomp<'_>>,
+        wish: Option<Wish>,
+        capabilities: u64,
+    ) -> Result<Option<Self>, Wrong> {
+        let own = match (wish, spec) {
+            (Some(Wish::Unconfined), _) | (_, None) => None,
+            (_, Some(spec)) => Profile::check(spec)?.map(|profile| (profile, Some(spec))),
+        };
+        let default = || (wish == Some(Wish::RuntimeDefault)).then(|| (default::profile(capabilities), None));
+        let Some((profile, spec)) = own.or_else(default) else { return Ok(None) };
+        let listener = spec.filter(|_| profile.notifies).map(|spec| Listener {
             path: spec.listener_path.decode(),
             metadata: spec.listener_metadata.decode(),
         });

@@ -482,3 +482,194 @@ fn spec_writes_to_the_file_that_is_named() {
     }
     assert!(!t.dir.join("config.json").exists());
 }
+
+#[test]
+fn features_has_the_shape_and_the_layout_of_runc_s() {
+    let t = Test::new();
+    let out = t.bare().arg("features").run();
+    let text = out.ok();
+    assert!(text.starts_with("{\n    \"ociVersionMin\": \"1.0.0\",\n    \"ociVersionMax\": \"1."), "{text}");
+    let features: Value = serde_json::from_str(text).unwrap();
+    let list = |path: &str| -> Vec<String> {
+        let list = features.pointer(path).and_then(Value::as_array).unwrap_or_else(|| panic!("{path}"));
+        list.iter().map(|item| item.as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(
+        list("/hooks"),
+        ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"]
+    );
+    // What engines look for before they use it.
+    assert!(list("/mountOptions").contains(&"rro".to_owned()) && list("/mountOptions").is_sorted());
+    assert!(list("/linux/namespaces").contains(&"user".to_owned()));
+    assert!(list("/linux/seccomp/actions").contains(&"SCMP_ACT_NOTIFY".to_owned()));
+    assert!(list("/linux/seccomp/operators").contains(&"SCMP_CMP_MASKED_EQ".to_owned()));
+    assert!(list("/linux/seccomp/archs").contains(&"SCMP_ARCH_X86_64".to_owned()));
+    assert!(list("/linux/capabilities").contains(&"CAP_CHECKPOINT_RESTORE".to_owned()));
+    assert_eq!(
+        (&features["linux"]["cgroup"]["v1"], &features["linux"]["cgroup"]["v2"]),
+        (&Value::Bool(true), &Value::Bool(true))
+    );
+    for part in ["seccomp", "apparmor", "selinux"] {
+        assert!(features["linux"][part]["enabled"].is_boolean(), "{part}");
+    }
+    if is_mote() {
+        assert!(features["linux"]["mountExtensions"]["idmap"]["enabled"].is_boolean());
+        assert_eq!(features["linux"]["cgroup"]["systemd"], false);
+        assert!(list("/linux/memoryPolicy/modes").contains(&"MPOL_BIND".to_owned()));
+        assert_eq!(features["linux"]["netDevices"]["enabled"], true);
+        assert_eq!(
+            features["linux"]["intelRdt"],
+            serde_json::json!({"enabled": true, "schemata": true, "monitoring": true})
+        );
+        assert!(
+            list("/linux/seccomp/supportedFlags")
+                .iter()
+                .all(|flag| list("/linux/seccomp/knownFlags").contains(flag))
+        );
+        assert!(list("/potentiallyUnsafeConfigAnnotations").is_empty());
+    }
+}
+
+#[test]
+fn what_features_claims_is_taken() {
+    mote_only!("runc 1.1's features are for runc's own tests");
+    let t = Test::new();
+    let features: Value = serde_json::from_str(t.bare().arg("features").run().ok()).unwrap();
+    let words = |path: &str| -> Vec<String> {
+        features
+            .pointer(path)
+            .unwrap()
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|word| word.as_str().unwrap().to_owned())
+            .collect()
+    };
+    let mut config = spec(&["true"]);
+    for kind in words("/hooks") {
+        config["hooks"][kind] = serde_json::json!([{"path": "/bin/true"}]);
+    }
+    for set in ["bounding", "permitted", "effective"] {
+        config["process"]["capabilities"][set] = serde_json::json!(words("/linux/capabilities"));
+    }
+    config["linux"]["namespaces"] =
+        words("/linux/namespaces").iter().map(|kind| serde_json::json!({"type": kind})).collect();
+    let map = serde_json::json!([{"containerID": 0, "hostID": 0, "size": 65536}]);
+    config["linux"]["uidMappings"] = map.clone();
+    config["linux"]["gidMappings"] = map;
+    let (actions, operators) = (words("/linux/seccomp/actions"), words("/linux/seccomp/operators"));
+    let mut rules = Vec::new();
+    for (n, action) in actions.iter().filter(|action| *action != "SCMP_ACT_NOTIFY").enumerate() {
+        let args = serde_json::json!([{"index": 0, "value": n, "op": "SCMP_CMP_EQ"}]);
+        rules.push(serde_json::json!({"names": ["vhangup"], "action": action, "args": args}));
+    }
+    for op in operators {
+        let args = serde_json::json!([{"index": 1, "value": 1, "valueTwo": 1, "op": op}]);
+        rules.push(serde_json::json!({"names": ["acct"], "action": "SCMP_ACT_LOG", "args": args}));
+    }
+    // The last one needs a listener.
+    let mut flags = words("/linux/seccomp/supportedFlags");
+    flags.retain(|flag| !flag.ends_with("RECV"));
+    config["linux"]["seccomp"] = serde_json::json!({"defaultAction": "SCMP_ACT_ALLOW", "flags": flags, "syscalls": rules,
+        "architectures": words("/linux/seccomp/archs")});
+    let out = t.run(&config);
+    out.ok();
+    assert_eq!(out.stderr, "", "nothing is unknown");
+
+    // Each option on a bind mount, where it is none that needs more than a directory.
+    let mut config = spec(&["true"]);
+    config["root"]["readonly"] = Value::Bool(false);
+    let source = t.dir.join("source");
+    fs::create_dir(&source).unwrap();
+    for option in words("/mountOptions")
+        .iter()
+        .filter(|o| !o.contains("idmap") && !["remount", "tmpcopyup"].contains(&o.as_str()))
+    {
+        common::add_mount(
+            &mut config,
+            &format!("/mnt/{option}"),
+            "bind",
+            source.to_str().unwrap(),
+            &["bind", option],
+        );
+    }
+    t.run(&config).ok();
+}
+
+/// Words that a completion of the shell offers behind these.
+fn completed(t: &Test, script: &std::path::Path, words: &[&str]) -> Vec<String> {
+    let code = format!(
+        "source {}; COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1)); _mote; printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+        script.display()
+    );
+    let out = t.command("bash").args(["-c", &code, "bash"]).arg(common::binary()).args(words).run();
+    let mut found: Vec<String> =
+        out.ok().lines().map(|word| word.trim().to_owned()).filter(|word| !word.is_empty()).collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn bash_completes_commands_options_values_and_containers() {
+    mote_only!("its own command");
+    let t = Test::new();
+    let script = t.dir.join("mote.bash");
+    fs::write(&script, t.bare().args(["completion", "bash"]).run().ok()).unwrap();
+    let root = t.root.to_str().unwrap().to_owned();
+    let id = t.create(&t.bundle("b", &spec(&["sleep", "100"])));
+    let complete = |words: &[&str]| completed(&t, &script, words);
+    assert_eq!(complete(&["st"]), ["start", "state"]);
+    assert_eq!(complete(&["--log-f"]), ["--log-format"]);
+    assert_eq!(complete(&["--log-format", ""]), ["json", "text"]);
+    assert_eq!(complete(&["--log-format", "=", "j"]), ["json"], "bash splits at =");
+    assert_eq!(complete(&["--log-format=json", "sta"]), ["start", "state"]);
+    assert_eq!(complete(&["--log", "x", "--debug", "del"]), ["delete"]);
+    assert_eq!(complete(&["list", "-f", ""]), ["json", "table"]);
+    assert_eq!(complete(&["run", "--no-p"]), ["--no-pivot"]);
+    assert_eq!(complete(&["create", "--help"]), ["--help"]);
+    assert_eq!(complete(&["--root", &root, "state", ""]), [id.as_str()]);
+    assert_eq!(complete(&["--root", "=", &root, "kill", "-a", &id[..4]]), [id.as_str()]);
+    assert_eq!(complete(&["completion", ""]), ["bash", "fish", "zsh"]);
+    let directory = t.dir.join("b/ro");
+    assert_eq!(
+        complete(&["run", "-b", directory.to_str().unwrap()]),
+        [t.dir.join("b/rootfs").to_str().unwrap()]
+    );
+}
+
+#[test]
+fn every_option_of_help_is_completed_in_every_shell() {
+    mote_only!("its own command");
+    let t = Test::new();
+    let help = t.bare().arg("--help").run().ok().to_owned();
+    let runtime = help.split("\n\n").find(|part| part.starts_with("Commands of the runtime")).unwrap();
+    let commands: Vec<&str> =
+        runtime.lines().skip(1).filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(commands.len() > 8, "{help}");
+    for shell in ["bash", "zsh", "fish"] {
+        let text = t.bare().args(["completion", shell]).run().ok().to_owned();
+        for command in &commands {
+            assert!(text.contains(command), "{shell}: {command}");
+            let help = t.bare().args([command, "--help"]).run().ok().to_owned();
+            for word in help.split_whitespace().filter_map(|word| word.strip_prefix("--")) {
+                let word = word.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
+                let said =
+                    if shell == "fish" && word != "help" { format!("-l {word}") } else { word.to_owned() };
+                assert!(
+                    shell == "fish" && word == "help" || text.contains(&said),
+                    "{shell}: {command} --{word}"
+                );
+            }
+        }
+        // The shell itself is asked where it is installed.
+        let script = t.dir.join(shell);
+        fs::write(&script, &text).unwrap();
+        if t.command("sh").args(["-c", &format!("command -v {shell}")]).run().code() == 0 {
+            let out = t.command(shell).arg("-n").arg(&script).run();
+            assert_eq!((out.ok(), out.stderr.as_str()), ("", ""), "{shell}");
+        } else {
+            common::skipped(&format!("{shell} is not installed"));
+        }
+    }
+    t.mote(["completion", "tcsh"]).run().fails_saying(&["bash, zsh or fish"]);
+}

@@ -10,10 +10,12 @@ use crate::container;
 use crate::error::{Error, Result};
 use crate::state::{Id, default_root};
 
+mod completion;
 mod create;
 mod delete;
 mod events;
 mod exec;
+mod features;
 mod help;
 mod kill;
 mod list;
@@ -67,10 +69,12 @@ enum Manager {
 }
 
 const COMMANDS: &[&Command] = &[
+    &completion::COMMAND,
     &create::COMMAND,
     &delete::COMMAND,
     &events::COMMAND,
     &exec::COMMAND,
+    &features::COMMAND,
     &kill::COMMAND,
     &list::COMMAND,
     &pause::PAUSE,

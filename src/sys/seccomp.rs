@@ -53,6 +53,16 @@ pub fn set_mode_filter(program: &[Instruction], flags: u32) -> Result<usize, Err
     checked(unsafe { syscall!(Sysno::seccomp, SECCOMP_SET_MODE_FILTER, flags, &raw const program) })
 }
 
+/// Whether the kernel knows a flag of [`set_mode_filter`]: it looks at flags before it reads the program, and there is none.
+pub fn knows_flag(flag: u32) -> bool {
+    const SECCOMP_SET_MODE_FILTER: u32 = 1;
+    // A listener is what this one is about.
+    let flag = if flag == FLAG_WAIT_KILLABLE_RECV { flag | FLAG_NEW_LISTENER } else { flag };
+    // SAFETY: a null pointer makes the kernel read no memory of ours, and sets no filter.
+    let probed = checked(unsafe { syscall!(Sysno::seccomp, SECCOMP_SET_MODE_FILTER, flag, 0) });
+    probed == Err(Errno::EFAULT)
+}
+
 /// `pidfd_getfd(2)`: a duplicate of descriptor `number` of another process. Linux 5.6.
 /// Errors: `EBADF` when it has none of that number, `EPERM` when it could not be traced.
 pub fn pidfd_getfd(pidfd: BorrowedFd<'_>, number: RawFd) -> Result<OwnedFd, Errno> {

@@ -208,6 +208,14 @@ for what in "${@:-build}"; do
         need runc runc
         need crun crun
         need strace strace
+        need cc gcc
+        need qemu-system-x86_64 qemu-system-x86
+        need qemu-system-aarch64 qemu-system-arm
+        # benches/boot builds its C init for both.
+        case $(uname -m) in
+        x86_64) need aarch64-linux-gnu-gcc 'gcc-aarch64-linux-gnu libc6-dev-arm64-cross' ;;
+        aarch64) need x86_64-linux-gnu-gcc 'gcc-x86-64-linux-gnu libc6-dev-amd64-cross' ;;
+        esac
         install_missing
         ;;
     *)

@@ -8,7 +8,7 @@ HOST := $(shell uname -m)
 
 export BOARD
 .DELETE_ON_ERROR:
-.PHONY: all help plain debug size bundle image demo-images qemu-images demo run test test-engines engines soak bench lint clean setup-qemu FORCE
+.PHONY: all help plain debug size bundle image demo-images qemu-images demo run test test-engines engines soak bench bench-boot lint clean setup-qemu FORCE
 
 all: $(ARCHES:%=target/dist/%/mote) target/dist/mote ## The shipping binary of each architecture: target/dist/<arch>/mote
 
@@ -34,7 +34,7 @@ endif
 # Cargo always runs, as only it knows what changed; the copy, on which images depend, is renewed when it differs.
 
 small_cargo := --release -Zbuild-std=std,panic_abort -Zbuild-std-features=optimize_for_size$(BUILD_STD_FEATURES)
-small_rustflags := -Zunstable-options -Cpanic=immediate-abort -Cforce-unwind-tables=no -Zlocation-detail=none -Zfmt-debug=none -Clink-arg=-zpack-relative-relocs -Cllvm-args=-enable-machine-outliner
+small_rustflags := -Zunstable-options -Cpanic=immediate-abort -Cforce-unwind-tables=no -Zlocation-detail=none -Zfmt-debug=none -Clink-arg=-zpack-relative-relocs -Crelocation-model=static -Cllvm-args=-enable-machine-outliner
 plain_cargo := --release $(PLAIN_CARGO_FLAGS)
 debug_cargo := $(PLAIN_CARGO_FLAGS)
 
@@ -144,6 +144,10 @@ soak: target/dist/mote ## The tests that count, in full: 1,000 rounds of a life,
 bench: target/dist/mote ## mote, runc, crun and the least possible, measured in one run; draws docs/bench.svg
 	@./setup.sh bench
 	@benches/run
+
+bench-boot: target/dist/$(ARCH)/mote ## "Run /init" to the first container's first instruction, in QEMU, against a C init
+	@./setup.sh bench
+	@benches/boot --arch $(ARCH)
 
 lint: ## rustfmt and clippy for the host and both targets
 	$(CARGO) fmt --check

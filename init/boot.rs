@@ -42,7 +42,6 @@ pub fn run() -> ! {
     let mut tables = TABLES.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let (pods, units) = &mut *tables;
     let world = &mut World::new(pods, units);
-    persist("epoll", || world.poll.open());
     let host_network = load(world);
     steps.done("manifests");
     if host_network {
@@ -55,8 +54,9 @@ pub fn run() -> ! {
 
     // One processor may be all there is, and the starters need it more. A report, or a start that takes long, ends the pause.
     if !world.units.is_empty() {
-        world.poll.pause(200);
+        world.pause(200);
     }
+    persist("epoll", || world.open_poll());
     let sources = persist("signalfd, timerfd", || Sources::open(world));
     event::run(world, sources, |world| {
         steps.done("containers");

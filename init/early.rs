@@ -5,13 +5,14 @@
 
 use std::ffi::CStr;
 use std::fs::OpenOptions;
-use std::os::fd::{AsRawFd as _, IntoRawFd as _};
+use std::os::fd::IntoRawFd as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use log::{error, warn};
 use mote::error::words;
 use mote::initramfs;
+use mote::sys::entry;
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::sys::stat::{Mode, stat};
@@ -109,13 +110,13 @@ impl Mount {
     }
 }
 
-/// Sees to it that descriptors 0 to 2 are open: a file opened as one of them would get what is written to the console.
+/// Sees to it that descriptors 0 to 2 are open: a file opened as one of them would get what is written to the console. With
+/// a `/dev/console` in the initramfs the kernel has opened them.
 pub fn console() {
     let open = |path: &str| OpenOptions::new().read(true).write(true).custom_flags(libc::O_NOCTTY).open(path);
-    loop {
+    for _ in 0..entry::closed_standard().unwrap_or(0) {
         match open("/dev/console").or_else(|_| open("/dev/null")) {
-            Ok(file) if file.as_raw_fd() <= 2 => drop(file.into_raw_fd()), // one of the three: stays open
-            Ok(_) => return,
+            Ok(file) => drop(file.into_raw_fd()), // the lowest number that is free, so one of the three: stays open
             Err(_) => return warn!("neither /dev/console nor /dev/null can be opened; nothing is printed"),
         }
     }

@@ -69,6 +69,11 @@ impl Poll {
         Ok(())
     }
 
+    /// Whether it has been made.
+    pub const fn is_open(&self) -> bool {
+        self.0.is_some()
+    }
+
     fn epoll(&self) -> Result<&Epoll, Errno> {
         self.0.as_ref().ok_or(Errno::EBADF)
     }
@@ -87,11 +92,6 @@ impl Poll {
     /// Waits no more.
     pub fn remove(&self, fd: BorrowedFd<'_>) {
         let _ = self.epoll().and_then(|epoll| epoll.delete(fd)); // never added is fine
-    }
-
-    /// Waits until something is ready or `limit_ms` have passed, and leaves it ready.
-    pub fn pause(&self, limit_ms: u16) {
-        let _ = self.epoll().and_then(|epoll| epoll.wait(&mut [EpollEvent::empty()], limit_ms)); // a pause, no more
     }
 
     /// Waits; returns how many of `events` were filled in.

@@ -10,6 +10,7 @@ use log::{info, warn};
 use mote::sys::process::{pidfd_open, pidfd_send_signal};
 use mote::sys::wait::{self, Ended, How};
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::unistd::Pid;
 
 use crate::control::Control;
@@ -299,11 +300,33 @@ impl<'t> World<'t> {
 
     /// Starts watching the starter of container `i`.
     pub fn watch_starter(&mut self, i: usize, starter: Starter) -> Result<(), Errno> {
-        self.poll.add(starter.report.as_fd(), Token::Report(i))?;
+        if self.poll.is_open() {
+            self.poll.add(starter.report.as_fd(), Token::Report(i))?;
+        }
         if let Some(row) = self.units.get_mut(i) {
             row.starter = Some(starter);
         }
         Ok(())
+    }
+
+    /// The starters at work, each with its container's place.
+    fn starters(&self) -> impl Iterator<Item = (usize, &Starter)> {
+        self.units.iter().enumerate().filter_map(|(i, row)| Some((i, row.starter.as_ref()?)))
+    }
+
+    /// Waits until the first of the starters has reported, or `limit_ms` have passed.
+    pub fn pause(&self, limit_ms: u16) {
+        let mut reports = heapless::Vec::<_, MAX_CONTAINERS>::new();
+        reports.extend(
+            self.starters().map(|(_, starter)| PollFd::new(starter.report.as_fd(), PollFlags::POLLIN)),
+        );
+        let _ = poll(&mut reports, limit_ms); // a pause, no more
+    }
+
+    /// Makes what PID 1 waits by, and watches the starters that are at work already: those of the boot do not wait for it.
+    pub fn open_poll(&mut self) -> Result<(), Errno> {
+        self.poll.open()?;
+        self.starters().try_for_each(|(i, starter)| self.poll.add(starter.report.as_fd(), Token::Report(i)))
     }
 
     /// Time has passed: whatever is due is done.

@@ -227,7 +227,6 @@ pub fn create(request: &Request<'_>) -> Result<Made> {
         },
     )?;
     undo.hooks = Some(&plan.hooks);
-    // While the child works.
     let pid = held.pid();
     let mut record = record(request, &spec, &plan, &bundle, pid);
     record.rdt = rdt.as_ref().map(|group| group.own().to_owned()).unwrap_or_default();
@@ -242,7 +241,14 @@ pub fn create(request: &Request<'_>) -> Result<Made> {
     if let Some(filter) = &plan.process.seccomp {
         entry.save_filter(&filter.to_bytes())?;
     }
-    entry.save(&record)?;
+    // While the child works. A starter of PID 1 leaves the processor to the child first, as there may be one only: nobody is
+    // told of the container before the starter is done, and a child that the starter does not live to see ready ends because
+    // it cannot say so.
+    let late = request.sibling && record.status == status && !record.hooks && !plan.asks.any();
+    if !late {
+        record.start_ticks = process_start(pid).unwrap_or(0);
+        entry.save(&record)?;
+    }
     let mut pid_file = request.pid_file.map(PidFile::new).transpose()?;
     if let Some(file) = &mut pid_file {
         file.write(pid)?;
@@ -276,7 +282,12 @@ pub fn create(request: &Request<'_>) -> Result<Made> {
     };
     let made = held.ready(&|failure| failure.explain(&plan), !request.wait, &mut answer).and_then(|pidfd| {
         // The child is well, so it is no longer ended by being dropped.
-        let finished = if record.status == status {
+        if late {
+            // A process that has ended and was reaped by now has left its number to a stranger.
+            let start = process_start(pid).unwrap_or(0);
+            record.start_ticks = if pidfd_send_signal(pidfd.as_fd(), 0).is_ok() { start } else { 0 };
+        }
+        let finished = if record.status == status && !late {
             Ok(())
         } else {
             record.status = status;
@@ -330,8 +341,8 @@ fn record(request: &Request<'_>, spec: &Spec<'_>, plan: &Plan<'_>, bundle: &Bund
     Record {
         id: request.id.clone(),
         pid,
-        // A child that has died by now has none, and shows as stopped.
-        start_ticks: process_start(pid).unwrap_or(0),
+        // Filled in before it is saved. A child that has died by then has none, and shows as stopped.
+        start_ticks: 0,
         status: if request.wait { Status::Created } else { Status::Running },
         bundle: bundle.path.clone(),
         rootfs: text(plan.rootfs).into(),

@@ -92,7 +92,8 @@ pub fn unpin(dir: &Path, name: &str) -> Result<()> {
 /// Sets `lo` up in the caller's network namespace; the kernel adds 127.0.0.1 and ::1 itself.
 /// Allocates nothing.
 pub fn loopback_up() -> nix::Result<()> {
-    let socket = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
+    // A socket of any family takes the request. One of these needs no IPv4 and costs the kernel least.
+    let socket = socket(AddressFamily::Unix, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
     net::interface_up(socket.as_fd(), c"lo")
 }
 

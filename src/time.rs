@@ -1,14 +1,16 @@
 //! Time as the state file and the logs write it.
 
 use std::fmt::Write as _;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
+
+use crate::sys::clock::clock_gettime;
 
 /// Room for a date, a time and nine decimals.
 pub const RFC3339_LEN: usize = 32;
 
 /// Now as RFC 3339 in UTC with nanoseconds, trailing zeros left out: `2026-11-23T21:23:30.38609927Z`.
 pub fn now_rfc3339() -> heapless::String<RFC3339_LEN> {
-    rfc3339(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+    rfc3339(clock_gettime(libc::CLOCK_REALTIME).unwrap_or_default())
 }
 
 /// A time since 1970 in the same form.

@@ -31,13 +31,18 @@ macro_rules! entry {
     };
 }
 
-/// Opens `/dev/null` as whichever of the descriptors 0 to 2 is closed: another file opened as one of them would be
-/// taken for it.
-pub fn open_standard() -> Result<(), Errno> {
+/// How many of the descriptors 0 to 2 are closed. A file that is opened next becomes one of them.
+pub fn closed_standard() -> Result<usize, Errno> {
     let mut fds = [0, 1, 2].map(|fd| libc::pollfd { fd, events: 0, revents: 0 });
     // SAFETY: the kernel reads and writes the three entries of a live array.
     Errno::result(unsafe { libc::poll(fds.as_mut_ptr(), 3, 0) })?;
-    for _ in fds.iter().filter(|fd| fd.revents & libc::POLLNVAL != 0) {
+    Ok(fds.iter().filter(|fd| fd.revents & libc::POLLNVAL != 0).count())
+}
+
+/// Opens `/dev/null` as whichever of the descriptors 0 to 2 is closed: another file opened as one of them would be
+/// taken for it.
+pub fn open_standard() -> Result<(), Errno> {
+    for _ in 0..closed_standard()? {
         let null = open(c"/dev/null", OFlag::O_RDWR, Mode::empty())?;
         std::mem::forget(null); // the lowest number that is free, so one of the three
     }

@@ -7,6 +7,7 @@
 pub mod alloc;
 pub mod bpf;
 pub mod capability;
+pub mod clock;
 pub mod clone;
 pub mod credentials;
 pub mod entry;

@@ -159,6 +159,16 @@ fn deep_nesting_is_refused() {
     }
 }
 
+/// Maps with keys of their own.
+const MAPS: [&str; 6] = [
+    "annotations",
+    "linux.sysctl",
+    "linux.netDevices",
+    "linux.timeOffsets",
+    "linux.resources.rdma",
+    "linux.resources.unified",
+];
+
 /// Every place in a config: its path in words and as a JSON pointer.
 fn places(value: &Value, path: &str, pointer: &str, all: &mut Vec<(String, String)>) {
     if !path.is_empty() {
@@ -169,8 +179,7 @@ fn places(value: &Value, path: &str, pointer: &str, all: &mut Vec<(String, Strin
             for (key, inner) in map {
                 let inner_path = match path {
                     "" => key.to_owned(),
-                    // Maps with keys of their own.
-                    "annotations" | "linux.sysctl" => format!("{path}[\"{key}\"]"),
+                    _ if MAPS.contains(&path) => format!("{path}[\"{key}\"]"),
                     _ => format!("{path}.{key}"),
                 };
                 places(inner, &inner_path, &format!("{pointer}/{key}"), all);
@@ -185,7 +194,104 @@ fn places(value: &Value, path: &str, pointer: &str, all: &mut Vec<(String, Strin
     }
 }
 
-/// The spec with every field that the runtime reads.
+/// What is read at each place of a config, by its JSON pointer: the types of src/spec.rs, gone through from the top.
+fn types() -> Vec<(String, String)> {
+    let text = [include_str!("../src/spec.rs"), include_str!("../src/spec/resources.rs")].concat();
+    let mut fields: Vec<(&str, &str, &str)> = Vec::new();
+    let mut of = "";
+    for line in text.lines().map(str::trim) {
+        if let Some(rest) = line.strip_prefix("pub struct ") {
+            of = rest.split([' ', '<']).next().unwrap();
+        } else if let Some((kind, key)) = line.strip_suffix("\",").and_then(|line| line.split_once(" = \"")) {
+            fields.push((of, key, kind.split_once(": ").unwrap().1));
+        }
+    }
+    let mut all = vec![(String::new(), "Spec".to_owned())];
+    let mut next = 0;
+    while next < all.len() {
+        let (pointer, kind) = all[next].clone();
+        next += 1;
+        let inner = |outer: &str| kind.strip_prefix(outer).and_then(|rest| rest.strip_suffix('>'));
+        if let Some(inner) = inner("Option<") {
+            all[next - 1].1 = inner.to_owned();
+            next -= 1;
+        } else if let Some(inner) = inner("List<") {
+            all.push((format!("{pointer}/0"), inner.to_owned()));
+        } else if let Some(inner) = inner("Pairs<'a, ") {
+            all.push((format!("{pointer}/*"), inner.to_owned()));
+        } else {
+            let name = kind.split('<').next().unwrap();
+            let own = fields.iter().filter(|(of, ..)| *of == name);
+            all.extend(own.map(|(_, key, kind)| (format!("{pointer}/{key}"), (*kind).to_owned())));
+        }
+    }
+    all
+}
+
+/// What stands at a pointer whose `*` is the first key of a map.
+fn at<'v>(config: &'v Value, pointer: &str) -> Option<&'v Value> {
+    pointer.split('/').skip(1).try_fold(config, |value, key| match value {
+        Value::Array(list) => list.get(key.parse::<usize>().ok()?),
+        Value::Object(map) if key == "*" => map.values().next(),
+        other => other.get(key),
+    })
+}
+
+/// The same with what cannot be had together, or not on every host: enough to ask for the type of each field.
+fn fuller() -> Value {
+    let mut config = full();
+    config["process"]["user"]["username"] = json!("x");
+    config["domainname"] = json!("x");
+    config["mounts"][0]["options"] = json!(["nosuid"]);
+    config["linux"]["namespaces"][0]["path"] = json!("/x");
+    config["mounts"][0]["uidMappings"] = json!([{"containerID": 0, "hostID": 0, "size": 1}]);
+    config["mounts"][0]["gidMappings"] = json!([{"containerID": 0, "hostID": 0, "size": 1}]);
+    config["linux"]["rootfsPropagation"] = json!("slave");
+    config["linux"]["uidMappings"] = json!([{"containerID": 0, "hostID": 0, "size": 1}]);
+    config["linux"]["gidMappings"] = json!([{"containerID": 0, "hostID": 0, "size": 1}]);
+    config["linux"]["timeOffsets"] = json!({"monotonic": {"secs": 1, "nanosecs": 1}});
+    config["linux"]["netDevices"] = json!({"eth0": {"name": "x"}});
+    config["linux"]["personality"]["flags"] = json!(["x"]);
+    config["linux"]["resources"] = json!({
+        "devices": [{"allow": false, "type": "c", "major": 1, "minor": 1, "access": "r"}],
+        "memory": {
+            "limit": 1, "reservation": 1, "swap": 1, "kernel": 1, "kernelTCP": 1, "swappiness": 1,
+            "disableOOMKiller": true, "useHierarchy": true, "checkBeforeUpdate": true,
+        },
+        "cpu": {
+            "shares": 1, "quota": 1, "burst": 1, "period": 1, "realtimeRuntime": 1, "realtimePeriod": 1, "idle": 1,
+            "cpus": "0", "mems": "0",
+        },
+        "pids": {"limit": 1},
+        "blockIO": {
+            "weight": 10, "leafWeight": 10,
+            "weightDevice": [{"major": 1, "minor": 1, "weight": 10, "leafWeight": 10}],
+            "throttleReadBpsDevice": [{"major": 1, "minor": 1, "rate": 1}],
+            "throttleWriteBpsDevice": [{"major": 1, "minor": 1, "rate": 1}],
+            "throttleReadIOPSDevice": [{"major": 1, "minor": 1, "rate": 1}],
+            "throttleWriteIOPSDevice": [{"major": 1, "minor": 1, "rate": 1}],
+        },
+        "hugepageLimits": [{"pageSize": "2MB", "limit": 1}],
+        "network": {"classID": 1, "priorities": [{"name": "lo", "priority": 1}]},
+        "rdma": {"mlx": {"hcaHandles": 1, "hcaObjects": 1}},
+        "unified": {"memory.max": "1"},
+    });
+    config
+}
+
+#[test]
+fn no_field_is_left_out_of_these_tests() {
+    let config = fuller();
+    let missing: Vec<String> = types()
+        .into_iter()
+        .map(|(pointer, _)| pointer)
+        .filter(|pointer| at(&config, pointer).is_none())
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
+    assert!(types().len() > 250, "{}", types().len());
+}
+
+/// The spec with nearly every field that the runtime reads.
 fn full() -> Value {
     let mut config = spec(&["true"]);
     config["process"]["user"]["additionalGids"] = json!([5]);
@@ -213,10 +319,27 @@ fn full() -> Value {
         "closID": "gold", "schemata": ["L2:0=f"], "l3CacheSchema": "L3:0=f", "memBwSchema": "MB:0=20",
         "enableMonitoring": true, "enableCMT": true, "enableMBM": true,
     });
+    for kind in ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"] {
+        config["hooks"][kind] =
+            json!([{"path": "/bin/true", "args": ["true"], "env": ["A=b"], "timeout": 1}]);
+    }
+    config["linux"]["seccomp"] = json!({
+        "defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 1, "architectures": ["SCMP_ARCH_X86_64"],
+        "flags": ["SECCOMP_FILTER_FLAG_LOG"], "listenerPath": "/x", "listenerMetadata": "x",
+        "syscalls": [{
+            "names": ["read"], "action": "SCMP_ACT_ALLOW", "errnoRet": 0,
+            "args": [{"index": 0, "value": 1, "valueTwo": 2, "op": "SCMP_CMP_MASKED_EQ"}],
+        }],
+    });
     config["linux"]["personality"] = json!({"domain": "LINUX", "flags": []});
     config["linux"]["memoryPolicy"] =
         json!({"mode": "MPOL_BIND", "nodes": "0", "flags": ["MPOL_F_STATIC_NODES"]});
     config
+}
+
+/// One mapping of ids.
+fn ids(inside: u64, outside: u64, size: u64) -> Value {
+    json!([{"containerID": inside, "hostID": outside, "size": size}])
 }
 
 /// Puts a value in a place, making the objects on the way.
@@ -234,16 +357,32 @@ fn put(config: &mut Value, pointer: &str, value: Value) {
 #[test]
 fn a_wrong_type_is_named_by_its_json_path_in_every_field() {
     let t = Test::new();
-    let config = full();
+    let config = fuller();
     let mut all = Vec::new();
     places(&config, "", "", &mut all);
-    assert!(all.len() > 100, "{}", all.len());
+    assert!(all.len() > 250, "{}", all.len());
+    let types = types();
     let mut wrong = Vec::new();
-    for (path, pointer) in all {
-        for bad in [json!("text"), json!(-7), json!(true), json!([[]]), json!({"x": {}}), json!(1.5)] {
+    let bad = [json!("text"), json!(-7), json!(true), json!([[]]), json!({"x": {}}), json!(1.5)];
+    for (n, (path, pointer)) in all.into_iter().enumerate() {
+        let mut of_map = pointer.clone();
+        if let Some(map) = MAPS.iter().find(|map| path.starts_with(&format!("{map}[\""))) {
+            let above = format!("/{}/", map.replace('.', "/"));
+            let below = pointer[above.len()..].find('/').map_or("", |at| &pointer[above.len() + at..]);
+            of_map = format!("{above}*{below}");
+        }
+        let read =
+            |(at, kind): &&(String, String)| *at == of_map || kind == "Present" && of_map.starts_with(at);
+        if types.iter().find(read).is_some_and(|(_, kind)| kind == "Present") {
+            continue; // anything will do
+        }
+        // Four of them each, as it takes long.
+        for bad in bad.iter().cycle().skip(n).take(4) {
             let good = config.pointer(&pointer).unwrap();
             let same = good.is_string() && bad.is_string() || good.is_boolean() && bad.is_boolean();
-            let signed = matches!(&*path, "process.oomScoreAdj" | "process.scheduler.nice") && bad == -7;
+            // Of a signed number the range is a matter of its own.
+            let here = |(at, kind): &(String, String)| *at == of_map && matches!(&**kind, "i32" | "i64");
+            let signed = *bad == -7 && types.iter().any(here);
             // An array of objects may say that its element is wrong; an object with strange keys ignores them.
             if same || signed || good.is_object() && bad.is_object() {
                 continue;
@@ -326,6 +465,82 @@ fn a_wrong_value_is_named_by_its_json_path() {
         ("/linux/devices/0/fileMode", json!(0o1_000_000), "linux.devices[0].fileMode"),
         ("/linux/devices/0/uid", json!(4_294_967_295u64), "linux.devices[0].uid"),
         ("/linux/devices/0/gid", json!(4_294_967_296u64), "linux.devices[0].gid"),
+        ("/root/path", json!("a\u{0}b"), "root.path"),
+        ("/domainname", json!("x".repeat(65)), "domainname"),
+        ("/process/args", json!([]), "process.args: missing"),
+        ("/process/args", json!([""]), "process.args[0]"),
+        ("/process/cwd", json!("/a\u{0}"), "process.cwd"),
+        ("/process/rlimits/0/soft", json!(4096), "process.rlimits[0].soft"),
+        ("/process/consoleSize/height", json!(65536), "process.consoleSize.height"),
+        ("/process/consoleSize/width", json!(-1), "process.consoleSize.width"),
+        ("/process/user/umask", json!(-1), "process.user.umask"),
+        ("/process/oomScoreAdj", json!(2_147_483_648u64), "process.oomScoreAdj"),
+        ("/linux/rootfsPropagation", json!("both"), "linux.rootfsPropagation: \"both\" is none of"),
+        ("/linux/cgroupsPath", json!("/a/../b"), "linux.cgroupsPath"),
+        ("/linux/cgroupsPath", json!("/"), "linux.cgroupsPath"),
+        ("/linux/maskedPaths/0", json!("/a\u{0}"), "linux.maskedPaths[0]"),
+        ("/linux/namespaces/0/type", json!(""), "linux.namespaces[0].type"),
+        ("/linux/namespaces/1/path", json!("/a\u{0}"), "linux.namespaces[1].path"),
+        ("/mounts/1/destination", json!("/"), "mounts[1].destination"),
+        ("/mounts/1/type", json!(""), "mounts[1].type"),
+        ("/mounts/1", json!({"destination": "/x", "type": "bind"}), "mounts[1].source"),
+        ("/hooks/prestart/0", json!({}), "hooks.prestart[0].path"),
+        ("/hooks/createRuntime/0/path", json!("bin/true"), "hooks.createRuntime[0].path"),
+        ("/hooks/createContainer/0/path", json!("/a\u{0}"), "hooks.createContainer[0].path"),
+        ("/hooks/startContainer/0/args/0", json!("a\u{0}"), "hooks.startContainer[0].args[0]"),
+        ("/hooks/poststart/0/env/0", json!("a\u{0}"), "hooks.poststart[0].env[0]"),
+        ("/hooks/poststop/0/timeout", json!(0), "hooks.poststop[0].timeout"),
+        ("/hooks/poststop/0/timeout", json!(-1), "hooks.poststop[0].timeout"),
+        ("/linux/uidMappings", ids(0, 0, 1), "linux.uidMappings: needs a namespace of type user"),
+        ("/linux/gidMappings", ids(0, 0, 1), "linux.gidMappings: needs a namespace of type user"),
+        ("/linux/timeOffsets", json!({"boottime": {}}), "linux.timeOffsets: needs a namespace of type time"),
+        ("/linux/seccomp/defaultAction", json!("SCMP_ACT_NOSUCH"), "linux.seccomp.defaultAction"),
+        ("/linux/seccomp/defaultAction", json!(""), "linux.seccomp.defaultAction"),
+        ("/linux/seccomp/defaultErrnoRet", json!(70_000), "linux.seccomp.defaultErrnoRet"),
+        ("/linux/seccomp/architectures/0", json!("SCMP_ARCH_NOSUCH"), "linux.seccomp.architectures[0]"),
+        ("/linux/seccomp/flags/0", json!("SECCOMP_FILTER_FLAG_NOSUCH"), "linux.seccomp.flags[0]"),
+        ("/linux/seccomp/syscalls/0/names", json!([]), "linux.seccomp.syscalls[0].names"),
+        ("/linux/seccomp/syscalls/0/action", json!("SCMP_ACT_NOSUCH"), "linux.seccomp.syscalls[0].action"),
+        ("/linux/seccomp/syscalls/0/args/0/index", json!(6), "linux.seccomp.syscalls[0].args[0].index"),
+        (
+            "/linux/seccomp/syscalls/0/args/0/op",
+            json!("SCMP_CMP_NOSUCH"),
+            "linux.seccomp.syscalls[0].args[0].op",
+        ),
+        ("/linux/resources/devices/0/type", json!("x"), "linux.resources.devices[0].type"),
+        ("/linux/resources/devices/0/major", json!(-2), "linux.resources.devices[0].major"),
+        ("/linux/resources/devices/0/minor", json!(1 << 20), "linux.resources.devices[0].minor"),
+        ("/linux/resources/devices/0/access", json!("rwx"), "linux.resources.devices[0].access"),
+        ("/linux/resources/memory/limit", json!(-2), "linux.resources.memory.limit"),
+        ("/linux/resources/memory/swappiness", json!(201), "linux.resources.memory.swappiness"),
+        (
+            "/linux/resources/memory",
+            json!({"limit": 2 << 20, "swap": 1 << 20}),
+            "linux.resources.memory.swap",
+        ),
+        ("/linux/resources/cpu/quota", json!(-2), "linux.resources.cpu.quota"),
+        ("/linux/resources/cpu/idle", json!(2), "linux.resources.cpu.idle"),
+        ("/linux/resources/cpu/cpus", json!("all"), "linux.resources.cpu.cpus"),
+        ("/linux/resources/cpu/mems", json!("x"), "linux.resources.cpu.mems"),
+        ("/linux/resources/pids/limit", json!(-2), "linux.resources.pids.limit"),
+        ("/linux/resources/blockIO/weight", json!(9), "linux.resources.blockIO.weight"),
+        ("/linux/resources/blockIO/weight", json!(1001), "linux.resources.blockIO.weight"),
+        (
+            "/linux/resources/blockIO/throttleReadBpsDevice",
+            json!([{"major": 4096, "minor": 0, "rate": 1}]),
+            "linux.resources.blockIO.throttleReadBpsDevice[0]",
+        ),
+        (
+            "/linux/resources/hugepageLimits",
+            json!([{"pageSize": "2 MB", "limit": 1}]),
+            "linux.resources.hugepageLimits[0].pageSize",
+        ),
+        ("/linux/resources/unified", json!({"../x": "1"}), "linux.resources.unified[\"../x\"]"),
+        (
+            "/linux/resources/unified",
+            json!({"cgroup.procs": "1"}),
+            "linux.resources.unified[\"cgroup.procs\"]",
+        ),
         ("/linux/intelRdt", json!({"closID": ".."}), "linux.intelRdt.closID"),
         ("/linux/intelRdt", json!({"closID": "a/b"}), "linux.intelRdt.closID"),
         ("/linux/intelRdt", json!({"closID": "info"}), "linux.intelRdt.closID"),
@@ -421,6 +636,36 @@ fn a_wrong_value_is_named_by_its_json_path() {
         if pointer.ends_with("namespaces/1/path") {
             broken["linux"]["namespaces"][1]["path"] = json!("");
         }
+        put(&mut broken, pointer, bad.clone());
+        refused(&t, &serde_json::to_vec(&broken).unwrap(), &[path]);
+    }
+}
+
+#[test]
+fn what_goes_wrong_only_with_namespaces_of_their_own_is_named() {
+    mote_only!("runc names no path, and takes some of these");
+    let t = Test::new();
+    let cases: &[(&str, Value, &str)] = &[
+        ("/linux/uidMappings", json!([]), "linux.uidMappings: missing"),
+        ("/linux/gidMappings", Value::Null, "linux.gidMappings: missing"),
+        ("/linux/uidMappings", ids(0, 0, 0), "linux.uidMappings[0].size"),
+        ("/linux/gidMappings", ids(0, 4_294_967_295, 2), "linux.gidMappings[0].size"),
+        ("/linux/uidMappings", ids(4_294_967_296, 0, 1), "linux.uidMappings[0].containerID"),
+        ("/linux/uidMappings", ids(5, 0, 1), "process.user.uid"),
+        ("/linux/timeOffsets", json!({"realtime": {"secs": 1}}), "linux.timeOffsets[\"realtime\"]"),
+        (
+            "/linux/timeOffsets",
+            json!({"monotonic": {"nanosecs": 1_000_000_000}}),
+            "linux.timeOffsets[\"monotonic\"].nanosecs",
+        ),
+    ];
+    for (pointer, bad, path) in cases {
+        let mut broken = spec(&["true"]);
+        for kind in ["user", "time"] {
+            broken["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": kind}));
+        }
+        broken["linux"]["uidMappings"] = ids(0, 0, 1000);
+        broken["linux"]["gidMappings"] = ids(0, 0, 1000);
         put(&mut broken, pointer, bad.clone());
         refused(&t, &serde_json::to_vec(&broken).unwrap(), &[path]);
     }

@@ -185,6 +185,9 @@ impl Profile {
     /// Checks one rule of the file.
     fn add(&mut self, rule: &spec::SeccompRule<'_>, at: &str) -> Result<(), Wrong> {
         let verdict = verdict(rule.action, rule.errno_ret, "action", "errnoRet", at)?;
+        if rule.names.is_empty() {
+            return wrong(format!("{at}names"), "expected at least one system call");
+        }
         if rule.args.len() > 6 {
             return wrong(format!("{at}args"), "more than the 6 arguments that a system call has");
         }

@@ -8,7 +8,7 @@ HOST := $(shell uname -m)
 
 export BOARD
 .DELETE_ON_ERROR:
-.PHONY: all help plain debug size bundle image demo-images qemu-images demo run test test-engines engines soak bench bench-boot lint clean setup-qemu FORCE
+.PHONY: all help plain debug size bundle image demo-images qemu-images demo run test test-engines engines soak bench bench-boot docs lint clean setup-qemu FORCE
 
 all: $(ARCHES:%=target/dist/%/mote) target/dist/mote ## The shipping binary of each architecture: target/dist/<arch>/mote
 
@@ -148,6 +148,14 @@ bench: target/dist/mote ## mote, runc, crun and the least possible, measured in 
 bench-boot: target/dist/$(ARCH)/mote ## "Run /init" to the first container's first instruction, in QEMU, against a C init
 	@./setup.sh bench
 	@benches/boot --arch $(ARCH)
+
+docs: target/docs/mote.8 ## The man page: target/docs/mote.8
+
+target/docs/%.8: docs/%.8.md
+	@./setup.sh docs
+	@mkdir -p $(@D)
+	@go-md2man -in $< -out $@
+	@echo "  DOCS    $@"
 
 lint: ## rustfmt and clippy for the host and both targets
 	$(CARGO) fmt --check

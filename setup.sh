@@ -1,9 +1,9 @@
 #!/bin/sh
-# Installs what is missing, and nothing else: setup.sh [build|qemu|test|engines|bench]...
+# Installs what is missing, and nothing else: setup.sh [build|qemu|test|engines|bench|docs]...
 #
 # `build` needs a Rust toolchain, a C linker for build scripts and readelf; `qemu` the two emulators and what makes
 # images; `test` and `bench` the runtimes that mote is compared with, and what the containers of the tests run; `engines` Podman,
-# containerd and Docker. The toolchain chosen is written to
+# containerd and Docker; `docs` what renders the man page. The toolchain chosen is written to
 # target/toolchain.env, which the Makefile includes. When all is there, this prints nothing and takes no time.
 set -eu
 cd "$(dirname "$0")"
@@ -218,8 +218,12 @@ for what in "${@:-build}"; do
         esac
         install_missing
         ;;
+    docs)
+        need go-md2man go-md2man
+        install_missing
+        ;;
     *)
-        say "unknown argument $what: build, qemu, test, engines or bench" >&2
+        say "unknown argument $what: build, qemu, test, engines, bench or docs" >&2
         exit 1
         ;;
     esac

@@ -673,3 +673,33 @@ fn every_option_of_help_is_completed_in_every_shell() {
     }
     t.mote(["completion", "tcsh"]).run().fails_saying(&["bash, zsh or fish"]);
 }
+
+#[test]
+fn the_man_page_has_every_command_and_option_of_help() {
+    mote_only!("its own page");
+    let t = Test::new();
+    let page = include_str!("../docs/mote.8.md");
+    let help = t.bare().arg("--help").run().ok().to_owned();
+    let check = |section: &str, help: &str| {
+        let named = help.split_whitespace().filter(|word| word.starts_with("--"));
+        for option in named.map(|word| word.trim_end_matches(|c: char| !c.is_ascii_alphanumeric())) {
+            assert!(option == "--help" || section.contains(&format!("**{option}**")), "{option}: {section}");
+        }
+    };
+    let (options, commands) = page.split_once("# COMMANDS").unwrap();
+    check(options, help.split("\nOptions:").last().unwrap());
+    let runtime = help.split("\n\n").find(|part| part.starts_with("Commands of the runtime")).unwrap();
+    for command in runtime.lines().skip(1).map(|line| line.split_whitespace().next().unwrap()) {
+        let section = commands.split("\n## ").find(|section| section.starts_with(&format!("{command}\n")));
+        let section = section.unwrap_or_else(|| panic!("{command} is not in the man page"));
+        check(section, t.bare().args([command, "--help"]).run().ok());
+    }
+    // It is rendered without a complaint where the tool is there: `make docs`.
+    if t.command("sh").args(["-c", "command -v go-md2man"]).run().code() == 0 {
+        let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/mote.8.md");
+        let out = t.command("go-md2man").arg("-in").arg(source).run();
+        assert!(out.ok().contains(".SH COMMANDS") && out.stderr.is_empty(), "{out}");
+    } else {
+        common::skipped("go-md2man is not installed");
+    }
+}

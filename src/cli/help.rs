@@ -19,7 +19,7 @@ pub fn all() -> String {
     let mut text = String::from("mote - an OCI container runtime and a PID 1 for small Linux devices\n\n");
     text.push_str("Usage: mote [options] command [options] [arguments]\n\nCommands of the runtime:\n");
     for command in COMMANDS {
-        let _ = writeln!(text, "  {:<10} {}", command.name, command.about); // to a String, here and below
+        let _ = writeln!(text, "  {:<11} {}", command.name, command.about); // to a String, here and below
     }
     text.push_str("\nCommands to a device whose PID 1 is mote:\n");
     for (name, about) in [
@@ -28,7 +28,7 @@ pub fn all() -> String {
         ("poweroff", "stop all pods and switch the device off"),
         ("reboot", "stop all pods and start the device again"),
     ] {
-        let _ = writeln!(text, "  {name:<10} {about}");
+        let _ = writeln!(text, "  {name:<11} {about}");
     }
     text.push_str("\nOptions:\n");
     options(&mut text, GLOBAL);
@@ -38,8 +38,11 @@ pub fn all() -> String {
 /// Help for one command.
 pub fn one(command: &Command) -> String {
     let mut text = format!(
-        "{}\n\nUsage: mote {} [options] {}\n\nOptions:\n",
-        command.about, command.name, command.arguments
+        "{}\n\nUsage: mote {} [options]{}{}\n\nOptions:\n",
+        command.about,
+        command.name,
+        if command.arguments.is_empty() { "" } else { " " },
+        command.arguments
     );
     options(&mut text, command.options);
     options(&mut text, &[HELP]);

@@ -387,6 +387,9 @@ fn kept(request: &Request<'_>, spec: &Spec<'_>, plan: &Plan<'_>, bundle: &Bundle
         let wanted = |member: &json::Member<'_>| member.key == "memoryPolicy" || member.key == "personality";
         kept.raw("linux", &object(of(text, "linux").filter(wanted).map(|member| member.whole).collect()));
     }
+    if let Some(rdt) = &plan.rdt {
+        kept.list("rdt", &rdt.groups());
+    }
     if let Some(cwd) = request.overrides.cwd {
         kept.string("cwd", cwd);
     }

@@ -19,12 +19,14 @@ use crate::cgroup::{Cgroup, Cgroups};
 use crate::child::Entrance;
 use crate::container::{self, CONFIG_MAX, Terminal};
 use crate::error::{During, Error, Result};
+use crate::host;
 use crate::input::{self, Input};
 use crate::json::{self, List, Str};
 use crate::object;
 use crate::parent::{self, Held, Spawn};
 use crate::plan::{self, Overrides, Process, Scheduling, Wrong};
 use crate::procfs::Procfs;
+use crate::resctrl;
 use crate::run::Signals;
 use crate::seccomp::Filter;
 use crate::seccomp::notify::{self, Listener};
@@ -103,6 +105,7 @@ object! {
         listener_metadata: Str<'a> = "listenerMetadata",
         env: List<Str<'a>> = "env",
         linux: spec::Linux<'a> = "linux",
+        rdt: List<Str<'a>> = "rdt",
     }
 }
 
@@ -149,6 +152,8 @@ pub fn exec(request: &Request<'_>) -> Result<i32> {
         .changes
         .apply(&mut process, strings)
         .map_err(|(option, why)| Error::Usage(format!("exec: {option}: {}", why.why()).into()))?;
+    host::labels(&mut process.labels).map_err(wrong)?;
+    let rdt_tasks = resctrl::tasks(&kept.rdt)?;
     let pair;
     let (ours, theirs) = match (request.terminal, process.terminal) {
         (Terminal::Console(fd), true) => (None, Some(fd)),
@@ -184,6 +189,7 @@ pub fn exec(request: &Request<'_>) -> Result<i32> {
         keep_keyring: kept.keep_keyring,
         preserved: request.preserved,
         cgroup: Some(&cgroup),
+        rdt_tasks: &rdt_tasks,
         ..Spawn::default()
     };
     let entrance = Entrance {

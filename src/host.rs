@@ -9,6 +9,7 @@ use nix::sys::statfs::{FsType, statfs};
 use nix::unistd::Pid;
 
 use crate::error::words;
+use crate::label::Labels;
 use crate::netdevices;
 use crate::plan::{Checked, Plan, sysctl};
 use crate::procfs::Procfs;
@@ -43,26 +44,32 @@ pub fn privileged(plan: &Plan<'_>, pid: Pid) -> Result<(), Failure> {
 
 /// Labels need the security module that they are for.
 fn modules(plan: &mut Plan<'_>) -> Checked<()> {
-    let labels = &mut plan.process.labels;
+    labels(&mut plan.process.labels)?;
+    needs(plan.mount_label.is_some(), "linux.mountLabel", SELINUX, "the mount option context=")
+}
+
+/// The same for a process; to be unconfined asks for nothing where AppArmor is off.
+pub fn labels(labels: &mut Labels<'_>) -> Checked<()> {
     if labels.apparmor == Some(c"exec unconfined") && !apparmor_is_on() {
-        labels.apparmor = None; // it is unconfined
+        labels.apparmor = None;
     }
-    let asked = [
-        (labels.apparmor.is_some(), "process.apparmorProfile", "`/proc/thread-self/attr/apparmor/exec`"),
-        (labels.selinux.is_some(), "process.selinuxLabel", "`/proc/thread-self/attr/exec`"),
-        (plan.mount_label.is_some(), "linux.mountLabel", "the mount option context="),
-    ];
-    for (i, (_, field, what)) in asked.iter().enumerate().filter(|(_, (asked, ..))| *asked) {
-        let (module, on) = if i == 0 { ("AppArmor", apparmor_is_on()) } else { ("SELinux", selinux_is_on()) };
-        if !on {
-            return Err((
-                (*field).to_owned(),
-                format!("{module} is off on this host, so there is no {what}"),
-            )
-                .into());
+    let profile = labels.apparmor.is_some();
+    needs(profile, "process.apparmorProfile", APPARMOR, "`/proc/thread-self/attr/apparmor/exec`")?;
+    needs(labels.selinux.is_some(), "process.selinuxLabel", SELINUX, "`/proc/thread-self/attr/exec`")
+}
+
+/// A security module: its name, and how to see whether it is on.
+type Module = (&'static str, fn() -> bool);
+const APPARMOR: Module = ("AppArmor", apparmor_is_on);
+const SELINUX: Module = ("SELinux", selinux_is_on);
+
+fn needs(asked: bool, field: &str, (module, is_on): Module, what: &str) -> Checked<()> {
+    match asked && !is_on() {
+        true => {
+            Err((field.to_owned(), format!("{module} is off on this host, so there is no {what}")).into())
         }
+        false => Ok(()),
     }
-    Ok(())
 }
 
 fn apparmor_is_on() -> bool {

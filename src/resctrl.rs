@@ -9,7 +9,8 @@ use nix::sys::stat::{Mode, mkdirat};
 use nix::sys::statfs::{FsType, fstatfs};
 use nix::unistd::{UnlinkatFlags, read, unlinkat, write};
 
-use crate::error::{Error, Result};
+use crate::error::{During, Error, Result};
+use crate::json::Str;
 use crate::plan::Rdt;
 use crate::sys::file;
 
@@ -47,6 +48,22 @@ pub fn make(root: OwnedFd, rdt: &Rdt<'_>) -> Result<Group> {
         Error::Child { what: format!("linux.intelRdt: group \"{name}\": {what}{said}").into(), errno }
     })?;
     Ok(group)
+}
+
+/// Where a process that joins a container writes itself: the `tasks` of its groups.
+pub fn tasks(groups: &[Str<'_>]) -> Result<Vec<OwnedFd>> {
+    let tasks = |root: &OwnedFd, group: &Str<'_>| {
+        let path = format!("{}/tasks", group.decode());
+        let file = openat(root, path.as_str(), OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty());
+        file.during("linux.intelRdt: open", path.as_str())
+    };
+    match groups.is_empty() {
+        true => Ok(Vec::new()),
+        false => {
+            let root = open().during("open", MOUNT)?;
+            groups.iter().map(|group| tasks(&root, group)).collect()
+        }
+    }
 }
 
 /// Removes a group that goes with its container. One that is gone is fine.

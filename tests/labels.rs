@@ -65,3 +65,23 @@ fn to_be_unconfined_needs_no_apparmor() {
     let t = Test::new();
     assert_eq!(t.sh("echo ran", |c| c["process"]["apparmorProfile"] = json!("unconfined")), "ran\n");
 }
+
+#[test]
+fn a_label_of_exec_needs_its_module_too() {
+    mote_only!("runc 1.1 has other words, and refuses to be unconfined");
+    let t = Test::new();
+    let mut config = spec(&["sleep", "100"]);
+    config["process"]["apparmorProfile"] = json!("unconfined");
+    let id = t.detached(&config);
+    assert_eq!(t.mote(["exec", &id, "echo", "ran"]).run().ok(), "ran\n", "the container's own profile");
+    for (option, label, on, path) in [
+        ("--apparmor", "nosuch", apparmor(), "`/proc/thread-self/attr/apparmor/exec`"),
+        ("--process-label", "a:b:c:d", selinux(), "`/proc/thread-self/attr/exec`"),
+    ] {
+        if !on {
+            let out = t.mote(["exec", option, label, &id, "echo", "ran"]).run();
+            assert_eq!((out.code(), out.stdout.as_str()), (255, ""), "{out}");
+            assert!(out.stderr.contains(path), "{out}");
+        }
+    }
+}

@@ -150,3 +150,63 @@ fn the_cpu_affinity_of_exec_is_not_for_the_first_process() {
     let inside = t.sh("grep Cpus_allowed: /proc/self/status", |c| c["process"]["execCPUAffinity"] = affinity);
     assert_eq!(inside.trim(), own.trim());
 }
+
+/// A field of /proc/self/status of a process that `exec` starts with these fields of its own.
+fn status_of_exec(t: &Test, id: &str, field: &str, edit: impl FnOnce(&mut Value)) -> String {
+    let mut process = spec(&["grep", &format!("^{field}:"), "/proc/self/status"])["process"].take();
+    edit(&mut process);
+    let file = t.dir.join("process.json");
+    fs::write(&file, serde_json::to_vec(&process).unwrap()).unwrap();
+    let out = t.mote(["exec", "--process"]).arg(&file).arg(id).run();
+    out.ok().split_once(':').unwrap().1.trim().to_owned()
+}
+
+#[test]
+fn a_process_of_exec_has_the_processors_of_its_config() {
+    mote_only!("runc 1.1 does not know process.execCPUAffinity and ignores it");
+    let t = Test::new();
+    let own = fs::read_to_string("/proc/self/status").unwrap();
+    let all = own.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap().trim();
+    if all == "0" {
+        return common::skipped("there is one processor");
+    }
+    let id = t.detached(&spec(&["sleep", "100"]));
+    let allowed = |affinity: Value| {
+        status_of_exec(&t, &id, "Cpus_allowed_list", |process| process["execCPUAffinity"] = affinity)
+    };
+    assert_eq!(allowed(Value::Null), all);
+    assert_eq!(allowed(json!({"initial": "0", "final": "1"})), "1");
+    assert_eq!(allowed(json!({"final": "0"})), "0");
+    assert_eq!(allowed(json!({"initial": "0"})), all, "without a final one it has those of the container");
+    let mut config = spec(&["sleep", "100"]);
+    config["process"]["execCPUAffinity"] = json!({"initial": "1", "final": "1"});
+    let id = t.detached(&config);
+    let out = t.mote(["exec", &id, "grep", "^Cpus_allowed_list:", "/proc/self/status"]).run();
+    assert_eq!(out.ok().split_whitespace().nth(1), Some("1"), "the container's config counts: {out}");
+    let out = t.mote(["exec", &id, "grep", "^Cpus_allowed_list:", "/proc/1/status"]).run();
+    assert_eq!(out.ok().split_whitespace().nth(1), Some(all), "not for the first process: {out}");
+}
+
+#[test]
+fn a_process_of_exec_is_scheduled_as_its_config_says_and_as_its_container() {
+    mote_only!("runc 1.1 does not know these and ignores them");
+    let t = Test::new();
+    let mut config = spec(&["sleep", "100"]);
+    config["linux"]["personality"] = json!({"domain": "LINUX32"});
+    config["linux"]["memoryPolicy"] = json!({"mode": "MPOL_PREFERRED", "nodes": "0"});
+    config["process"]["apparmorProfile"] = json!("unconfined");
+    let id = t.detached(&config);
+    let script =
+        "cat /proc/$$/stat; busybox ionice -p $$; cat /proc/$$/personality; sed -n 2p /proc/$$/numa_maps";
+    let mut process = spec(&["sh", "-c", script])["process"].take();
+    process["scheduler"] = json!({"policy": "SCHED_BATCH", "nice": 11});
+    process["ioPriority"] = json!({"class": "IOPRIO_CLASS_IDLE", "priority": 0});
+    let file = t.dir.join("process.json");
+    fs::write(&file, serde_json::to_vec(&process).unwrap()).unwrap();
+    let out = t.mote(["exec", "--process"]).arg(&file).arg(&id).run();
+    let lines: Vec<&str> = out.ok().lines().collect();
+    assert_eq!(stat(lines[0], [19, 40, 41]), [11, 0, 3], "{out}");
+    assert!(lines[1].starts_with("idle"), "{out}");
+    assert_eq!(lines[2], "00000008", "{out}");
+    assert!(lines[3].contains("prefer:0"), "{out}");
+}

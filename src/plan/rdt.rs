@@ -20,6 +20,15 @@ pub struct Rdt<'a> {
     pub monitor: Option<&'a CStr>,
 }
 
+impl Rdt<'_> {
+    /// The groups that a process is to enter, in order, below the mount point.
+    pub fn groups(&self) -> Vec<String> {
+        let group = self.group.to_string_lossy();
+        let monitor = self.monitor.map(|monitor| format!("{group}/{}", monitor.to_string_lossy()));
+        std::iter::once(group.into_owned()).chain(monitor).collect()
+    }
+}
+
 /// Checks and resolves it for the container `id`.
 pub fn plan<'a>(linux: &spec::Linux<'_>, id: &str, strings: &mut Strings<'a>) -> Checked<Option<Rdt<'a>>> {
     let Some(rdt) = &linux.intel_rdt else { return Ok(None) };

@@ -612,3 +612,23 @@ fn root_path_may_be_absolute_or_elsewhere() {
     config["root"]["path"] = json!("../other/root");
     assert_eq!(t.run(&config).ok(), "other\n");
 }
+
+#[test]
+fn no_pivot_is_no_weaker_than_pivot_root() {
+    mote_only!("runc moves the root over the host's, which stays below it");
+    let t = Test::new();
+    let mut seen = Vec::new();
+    for option in [&["--no-pivot"][..], &[]] {
+        let bundle = t.bundle(&format!("b.{}", seen.len()), &spec(&["sleep", "100"]));
+        let id = t.id();
+        t.mote(["run", "--detach"]).args(option).arg("-b").arg(&bundle).arg(&id).run().ok();
+        let pid = t.pid(&id).to_string();
+        // setns(2) leads to the root of the mount namespace, whatever the root of its processes is.
+        let root = t.command("nsenter").args(["-t", &pid, "-m", "/bin/ls", "/"]).run();
+        let info = fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap();
+        let points = info.lines().map(|line| line.split(' ').nth(4).unwrap().to_owned());
+        seen.push((root.ok().to_owned(), points.collect::<Vec<_>>()));
+    }
+    assert_eq!(seen[0].0, "bin\ndev\netc\nmnt\nproc\nsys\ntmp\n");
+    assert_eq!(seen[0], seen[1]);
+}

@@ -57,7 +57,7 @@ pub const NO_PIVOT: Opt = Opt {
     name: "no-pivot",
     short: None,
     kind: Kind::Flag,
-    about: "refused: a container could leave a bare chroot",
+    about: "for a host on a ramdisk, which mote sees and pivots on all the same",
 };
 
 pub const CONFIG: Opt = Opt {
@@ -87,10 +87,6 @@ pub fn create(context: &Context<'_>, id: &Id, wait: bool) -> Result<()> {
 
 /// The request that the options make; no terminal, and nobody waits.
 pub fn request<'a>(context: &'a Context<'_>, id: &'a Id) -> Result<Request<'a>> {
-    if context.options.has("no-pivot") {
-        return Err(context
-            .wrong("no-pivot", "refused: mote pivots on the initramfs too, and a bare chroot can be left"));
-    }
     if let Manager::Systemd(option) = context.cgroups {
         let why = "refused: mote makes cgroups itself and does not ask systemd for them";
         return Err(Error::Usage(format!("--{option}: {why}").into()));

@@ -18,6 +18,7 @@ use crate::sys::exec::CStrList;
 use crate::tables::{self, Effect, lookup};
 
 mod hooks;
+pub mod idmap;
 pub mod ids;
 mod mounts;
 mod netdevices;
@@ -28,7 +29,6 @@ pub mod resources;
 mod scheduling;
 pub mod sysctl;
 mod timens;
-mod unsupported;
 
 pub use hooks::{Hook, Hooks, KINDS as HOOK_KINDS, When, plan as plan_hooks};
 pub use mounts::{Kind, Mount};
@@ -161,7 +161,6 @@ pub fn make<'a>(
     if spec.annotations.iter().any(|(key, _)| key.is_empty()) {
         return wrong("annotations[\"\"]", "a key must not be empty");
     }
-    unsupported::refuse(spec)?;
     let process = spec.process.as_ref().ok_or_else(|| missing("process"))?;
 
     let (new_namespaces, join) = namespaces(spec, overrides, strings)?;
@@ -210,7 +209,9 @@ pub fn make<'a>(
         return wrong(setting.field.as_str(), "a container without a cgroup of its own cannot be limited");
     }
     let mount_label = mounts::label(&spec.linux, strings)?;
-    let mounts::Mounts { mut mounts, sealed } = mounts::plan(spec, bundle, own, cgroups, cgroup, strings)?;
+    let mounts::Mounts { mut mounts, sealed, idmaps } =
+        mounts::plan(spec, bundle, own, cgroups, cgroup, strings)?;
+    idmap::settle(&mut mounts, idmaps, &maps, &join, own)?;
     if let Some(label) = mount_label {
         mounts::add_label(&mut mounts, label, strings)?;
     }

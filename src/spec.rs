@@ -2,7 +2,7 @@
 //!
 //! What mote does not do yet is read as [`Present`], so that [`plan`](crate::plan) can refuse it by name.
 
-use crate::json::{List, Pairs, Present, Str};
+use crate::json::{List, Pairs, Str};
 use crate::object;
 
 mod resources;
@@ -164,10 +164,10 @@ object! {
         source: Str<'a> = "source",
         /// Words as `mount -o` takes them.
         options: List<Str<'a>> = "options",
-        /// Not done yet.
-        uid_mappings: List<Present> = "uidMappings",
-        /// Not done yet.
-        gid_mappings: List<Present> = "gidMappings",
+        /// Users as they show in a bind mount.
+        uid_mappings: List<IdMapping> = "uidMappings",
+        /// Groups as they show in a bind mount.
+        gid_mappings: List<IdMapping> = "gidMappings",
     }
 
     /// `hooks`

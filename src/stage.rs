@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::hooks::Broken;
 use crate::label;
 use crate::plan::{Plan, Process};
+use crate::sys::mount::attr;
 use crate::tables;
 
 /// Declares the stages once: as an enum, and as a table to read one back from its number.
@@ -257,7 +258,15 @@ impl Failure {
                 let mount = plan.mounts.get(item);
                 let (source, target) = (text(mount.map(|m| m.source)), text(mount.map(|m| m.target)));
                 let index = mount.map_or(0, |m| m.index);
-                write!(what, "mounts[{index}]: mount \"{source}\" on \"{target}\"")
+                // What only a newer kernel has, as far as the errno tells.
+                let needs = match (self.errno, mount) {
+                    (Errno::ENOSYS, _) => " (its options need Linux 5.12)",
+                    (Errno::EINVAL, Some(m)) if m.attributes.0 & attr::NOSYMFOLLOW != 0 => {
+                        " (nosymfollow of a bind mount needs Linux 5.14)"
+                    }
+                    _ => "",
+                };
+                write!(what, "mounts[{index}]: mount \"{source}\" on \"{target}\"{needs}")
             }
             Stage::Devices => write!(what, "make the default devices in /dev"),
             Stage::Node => {

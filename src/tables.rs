@@ -27,8 +27,25 @@ pub enum Effect {
     Propagation(MsFlags),
     /// Makes it a bind mount, with `MS_REC` a recursive one.
     Bind(MsFlags),
+    /// Something that is no flag of the kernel's.
+    Special(Special),
     /// Changes nothing: the default.
     Nothing,
+}
+
+/// Options that mote itself acts on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Special {
+    /// A tmpfs begins with a copy of what it covers.
+    CopyUp,
+    /// The ids of a bind mount, with `true` of all mounts below it too, are mapped.
+    Idmap(bool),
+    /// A source that is a symlink is made anew instead of being bound.
+    CopySymlink,
+    /// A source that is a symlink is bound itself.
+    SourceNofollow,
+    /// A target that is a symlink is mounted on itself.
+    TargetNofollow,
 }
 
 /// One row of [`MOUNT_OPTIONS`].
@@ -52,6 +69,9 @@ const fn below(name: &'static str, set: u64, clear: u64) -> MountOption {
 }
 const fn propagation(name: &'static str, kind: MsFlags) -> MountOption {
     MountOption { name, effect: Effect::Propagation(kind) }
+}
+const fn special(name: &'static str, what: Special) -> MountOption {
+    MountOption { name, effect: Effect::Special(what) }
 }
 const fn bind(name: &'static str, kind: MsFlags) -> MountOption {
     MountOption { name, effect: Effect::Bind(kind) }
@@ -122,6 +142,12 @@ pub const MOUNT_OPTIONS: &[MountOption] = &[
     below("ratime", 0, attr::ATIME),
     below("rstrictatime", attr::STRICTATIME, attr::ATIME),
     below("rnostrictatime", 0, attr::ATIME),
+    special("tmpcopyup", Special::CopyUp),
+    special("idmap", Special::Idmap(false)),
+    special("ridmap", Special::Idmap(true)),
+    special("copy-symlink", Special::CopySymlink),
+    special("src-nofollow", Special::SourceNofollow),
+    special("dest-nofollow", Special::TargetNofollow),
 ];
 
 /// The `MOUNT_ATTR_*` that a mount's own `MS_*` flags stand for: what a bind mount can change.

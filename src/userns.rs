@@ -5,7 +5,7 @@
 
 use std::ffi::CString;
 use std::io::Read as _;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -52,6 +52,27 @@ pub fn write_maps(pid: Pid, maps: &Maps) -> Result<()> {
     } else {
         help(c"newgidmap", pid, &maps.gid)
     }
+}
+
+/// Makes a user namespace with these maps, for a mount to show ids by. Nobody stays in it.
+pub fn make(maps: &Maps) -> Result<OwnedFd> {
+    let (wait, end) = pipe2(OFlag::O_CLOEXEC).during("pipe2", "")?;
+    let (pid, pidfd) = match clone3(CloneFlags::CLONE_NEWUSER, &Options::default()).during("clone3", "")? {
+        Side::Parent(pid, pidfd) => (pid, pidfd),
+        Side::Child => {
+            alloc::forbid();
+            // Until it is killed, or whoever was to do that is gone.
+            drop(end);
+            while nix::unistd::read(&wait, &mut [0]) == Err(Errno::EINTR) {}
+            exit_now(0)
+        }
+    };
+    let path = format!("/proc/{pid}/ns/user");
+    let made = write_maps(pid, maps)
+        .and_then(|()| file::open(path.as_str(), OFlag::O_RDONLY).during("open", path.as_str()));
+    drop(end); // lets it go
+    wait::reap(pidfd.as_fd()).during("waitid", "")?;
+    made
 }
 
 /// Whether the user namespace of the calling process has these maps. Runs in the child: no allocation.

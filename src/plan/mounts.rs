@@ -7,11 +7,12 @@ use std::path::Path;
 use nix::mount::MsFlags;
 use nix::sched::CloneFlags;
 
-use super::{Checked, Effect, Refused, Spec, Strings, in_container, on_host, refused, unsupported, wrong};
+use super::idmap::{self, Idmap};
+use super::{Checked, Effect, Refused, Spec, Strings, in_container, on_host, refused, wrong};
 use crate::cgroup::{self, Cgroups, Place};
 use crate::spec;
 use crate::sys::mount::attr;
-use crate::tables::{MOUNT_ATTRIBUTES, MOUNT_OPTIONS};
+use crate::tables::{MOUNT_ATTRIBUTES, MOUNT_OPTIONS, Special};
 
 /// One mount.
 #[derive(Debug)]
@@ -34,8 +35,25 @@ pub struct Mount<'a> {
     pub recursive: (u64, u64),
     /// Propagation types to give in the end, in order.
     pub propagation: heapless::Vec<MsFlags, 4>,
+    /// Options that are no flags.
+    pub special: Specials,
+    /// For a bind mount: which ids its files show with.
+    pub idmap: Option<Idmap>,
     /// Index into `mounts` of config.json, for messages.
     pub index: u16,
+}
+
+/// Options that are no flags; see [`Special`].
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Specials {
+    /// [`Special::CopyUp`]
+    pub copy_up: bool,
+    /// [`Special::CopySymlink`]
+    pub copy_symlink: bool,
+    /// [`Special::SourceNofollow`]
+    pub source_nofollow: bool,
+    /// [`Special::TargetNofollow`]
+    pub target_nofollow: bool,
 }
 
 /// What is mounted.
@@ -55,12 +73,14 @@ pub enum Kind {
 }
 
 /// What the plan has of mounts.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Mounts<'a> {
     /// In order.
     pub mounts: Vec<Mount<'a>>,
     /// Targets of new tmpfs that become read-only once everything has been made in them.
     pub sealed: Vec<&'a CStr>,
+    /// Whose ids are to be mapped: which mount, whether with all below, how.
+    pub idmaps: Vec<(usize, bool, idmap::Asked)>,
 }
 
 /// Checks and resolves `mounts`.
@@ -72,11 +92,14 @@ pub fn plan<'a>(
     own_cgroup: Place<'_>,
     strings: &mut Strings<'a>,
 ) -> Checked<Mounts<'a>> {
-    let mut mounts = Mounts { mounts: Vec::with_capacity(spec.mounts.len()), sealed: Vec::new() };
+    let mut mounts = Mounts { mounts: Vec::with_capacity(spec.mounts.len()), ..Mounts::default() };
     for (i, entry) in spec.mounts.iter().enumerate() {
         let index =
             u16::try_from(i).map_err(|_| (format!("mounts[{i}]"), "more than 65536 mounts".to_owned()))?;
-        let mut mount = one(entry, bundle, index, strings)?;
+        let (mut mount, idmap) = one(entry, bundle, index, strings)?;
+        if let Some((recursive, asked)) = idmap {
+            mounts.idmaps.push((mounts.mounts.len(), recursive, asked));
+        }
         if mount.kind == Kind::New && mount.fstype == c"tmpfs" && mount.flags.contains(MsFlags::MS_RDONLY) {
             mount.flags -= MsFlags::MS_RDONLY;
             mounts.sealed.push(mount.target);
@@ -96,7 +119,7 @@ fn one<'a>(
     bundle: &Path,
     index: u16,
     strings: &mut Strings<'a>,
-) -> Checked<Mount<'a>> {
+) -> Checked<(Mount<'a>, Option<(bool, idmap::Asked)>)> {
     let at = |field: &str| format!("mounts[{index}].{field}");
     let target = in_container(strings, entry.destination, &at("destination"))?;
     if target.to_bytes().iter().all(|&b| b == b'/') {
@@ -112,12 +135,21 @@ fn one<'a>(
         attributes: (0, 0),
         recursive: (0, 0),
         propagation: heapless::Vec::new(),
+        special: Specials::default(),
+        idmap: None,
         index,
     };
-    let mut data = String::new();
+    let (mut data, mut idmap) = (String::new(), None);
     for (n, option) in entry.options.iter().enumerate() {
         let effect = MOUNT_OPTIONS.iter().find(|row| *option == row.name).map(|row| row.effect);
         match effect {
+            Some(Effect::Special(what)) => match what {
+                Special::CopyUp => mount.special.copy_up = true,
+                Special::CopySymlink => mount.special.copy_symlink = true,
+                Special::SourceNofollow => mount.special.source_nofollow = true,
+                Special::TargetNofollow => mount.special.target_nofollow = true,
+                Special::Idmap(recursive) => idmap = Some((n, recursive, String::new())),
+            },
             Some(Effect::Nothing) => {}
             Some(Effect::Flags { set, clear }) => flags(&mut mount, set, clear),
             Some(Effect::Recursive { set, clear }) => {
@@ -128,12 +160,14 @@ fn one<'a>(
                 mount.propagation.push(kind).map_err(full)?;
             }
             Some(Effect::Bind(kind)) => mount.kind = Kind::Bind { recursive: kind.contains(MsFlags::MS_REC) },
-            None if *option == "tmpcopyup" || *option == "idmap" || *option == "ridmap" => {
-                let why = unsupported::WHY;
-                return Err((format!("mounts[{index}].options[{n}]"), format!("\"{option}\": {why}")).into());
-            }
             None if option.chars().any(|c| c == '\0') => {
                 return Err((format!("mounts[{index}].options[{n}]"), Refused::Nul.why().to_owned()).into());
+            }
+            None if option.chars().take(6).eq("idmap=".chars()) => {
+                idmap = Some((n, false, option.chars().skip(6).collect()));
+            }
+            None if option.chars().take(7).eq("ridmap=".chars()) => {
+                idmap = Some((n, true, option.chars().skip(7).collect()));
             }
             None => {
                 data.push_str(if data.is_empty() { "" } else { "," });
@@ -141,7 +175,13 @@ fn one<'a>(
             }
         }
     }
+    let idmap = idmap::one(entry, index, matches!(mount.kind, Kind::Bind { .. }), idmap)?;
+    let special = &mount.special;
+    let for_binds = special.copy_symlink || special.source_nofollow;
     if let Kind::Bind { .. } = mount.kind {
+        if special.copy_up {
+            return wrong(at("options"), "tmpcopyup is for a tmpfs");
+        }
         if entry.source.is_empty() {
             return wrong(at("source"), "a bind mount needs a path");
         }
@@ -151,7 +191,13 @@ fn one<'a>(
             );
         }
         mount.source = on_host(strings, bundle, entry.source).map_err(|e| refused(&at("source"), e))?;
-        return Ok(mount);
+        return Ok((mount, idmap));
+    }
+    if for_binds {
+        return wrong(at("options"), "copy-symlink and src-nofollow are for bind mounts");
+    }
+    if special.copy_up && entry.kind != "tmpfs" {
+        return wrong(at("options"), "tmpcopyup is for a tmpfs");
     }
     if mount.flags.contains(MsFlags::MS_REMOUNT) {
         mount.kind = Kind::Remount;
@@ -164,7 +210,7 @@ fn one<'a>(
     if data.len() >= 4096 {
         return wrong(at("options"), "longer than the page that mount(2) takes");
     }
-    Ok(mount)
+    Ok((mount, idmap))
 }
 
 /// `linux.mountLabel` as the option that filesystems take.
@@ -230,6 +276,8 @@ fn cgroup_view<'a>(
         attributes,
         recursive: (0, 0),
         propagation: heapless::Vec::new(),
+        special: Specials::default(),
+        idmap: None,
         index,
     };
     if cgroups.unified {

@@ -14,9 +14,10 @@ use nix::sys::statvfs::{FsFlags, fstatvfs};
 use nix::unistd::{chdir, fchdir, symlinkat};
 
 use crate::plan::{Kind, Mount};
-use crate::sys::file::{self, Passing};
+use crate::sys::file::{self, PATH_MAX, Passing};
 use crate::sys::mount::{At, attr, mount_setattr, move_mount, open_tree_clone};
 
+mod copyup;
 pub mod devices;
 pub mod source;
 pub mod walk;
@@ -53,26 +54,46 @@ pub fn apply(root: BorrowedFd<'_>, plan: &Mount<'_>, source: Option<&OwnedFd>) -
                 true => walk::resolve_plain(root, plan.target),
                 false => resolve_or_make(root, plan.target, Missing::Directory),
             }?;
+            let covered = match plan.special.copy_up {
+                true => Some(Passing::from(copyup::open(target.as_fd(), c".", OFlag::O_DIRECTORY)?)),
+                false => None,
+            };
+            let mut buffer = [0; PATH_MAX];
+            let data = match plan.fstype == c"tmpfs" && !names_mode(plan.data) {
+                // Of what it covers, as runc and crun have it.
+                true => with_mode(plan.data, target.as_fd(), &mut buffer)?,
+                false => plan.data,
+            };
             fchdir(&target)?;
-            let data = (!plan.data.is_empty()).then_some(plan.data);
+            let data = (!data.is_empty()).then_some(data);
             mount(Some(plan.source), c".", Some(plan.fstype), plan.flags, data)?;
-            if plan.recursive == (0, 0) && plan.propagation.is_empty() {
+            if plan.recursive == (0, 0) && plan.propagation.is_empty() && covered.is_none() {
                 return Ok(());
             }
             // What was opened before is now below the mount.
-            finish(resolve(root, plan.target)?.as_fd(), plan)
+            let mounted = resolve(root, plan.target)?;
+            if let Some(covered) = covered {
+                copyup::copy(covered.as_fd(), mounted.as_fd())?;
+            }
+            finish(mounted.as_fd(), plan)
         }
         Kind::Bind { recursive } => {
+            if plan.special.copy_symlink && copy_symlink(root, plan)? {
+                return Ok(());
+            }
             let own;
             let tree = match source {
                 Some(source) => source.as_fd(),
                 None => {
-                    own = clone_tree(At::Path(plan.source, true), recursive)?;
+                    own = clone_tree(At::Path(plan.source, !plan.special.source_nofollow), recursive)?;
                     own.as_fd()
                 }
             };
             let missing = if is_directory(tree)? { Missing::Directory } else { Missing::File };
-            let target = resolve_or_make(root, plan.target, missing)?;
+            let target = match plan.special.target_nofollow {
+                true => walk::resolve_or_make_nofollow(root, plan.target, missing),
+                false => resolve_or_make(root, plan.target, missing),
+            }?;
             let (set, clear) = plan.attributes;
             attach(tree, target.as_fd(), set, clear)?;
             finish(tree, plan)
@@ -89,6 +110,41 @@ pub fn apply(root: BorrowedFd<'_>, plan: &Mount<'_>, source: Option<&OwnedFd>) -
             symlinkat(plan.source, &directory, plan.data)
         }
     }
+}
+
+/// Makes the symlink that the source is, where it is one; crun(1). Whether it was.
+fn copy_symlink(root: BorrowedFd<'_>, plan: &Mount<'_>) -> nix::Result<bool> {
+    let mut buffer = [0; PATH_MAX];
+    let source = file::open(plan.source, OFlag::O_PATH | OFlag::O_NOFOLLOW).map(Passing::from)?;
+    if fstat(source.as_fd())?.st_mode & libc::S_IFMT != libc::S_IFLNK {
+        return Ok(false);
+    }
+    let link = walk::read_link(source.as_fd(), &mut buffer)?;
+    walk::make_symlink(root, plan.target, link)?;
+    Ok(true)
+}
+
+/// Whether the options of a tmpfs say what its mode is.
+fn names_mode(data: &CStr) -> bool {
+    data.to_bytes().split(|&b| b == b',').any(|option| option.starts_with(b"mode="))
+}
+
+/// The options with the mode that `covered` has.
+fn with_mode<'b>(
+    data: &CStr,
+    covered: BorrowedFd<'_>,
+    buffer: &'b mut [u8; PATH_MAX],
+) -> nix::Result<&'b CStr> {
+    let mode = fstat(covered)?.st_mode & 0o7777;
+    let comma = if data.is_empty() { "" } else { "," };
+    let mut word = heapless::String::<16>::new();
+    std::fmt::Write::write_fmt(&mut word, format_args!("{comma}mode={mode:o}\0"))
+        .map_err(|_| Errno::E2BIG)?;
+    let len = data.count_bytes();
+    let end = len + word.len();
+    buffer.get_mut(..len).ok_or(Errno::E2BIG)?.copy_from_slice(data.to_bytes());
+    buffer.get_mut(len..end).ok_or(Errno::E2BIG)?.copy_from_slice(word.as_bytes());
+    CStr::from_bytes_until_nul(buffer).map_err(|_| Errno::E2BIG)
 }
 
 /// What is done to a mount once it is attached.

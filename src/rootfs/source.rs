@@ -1,27 +1,64 @@
 //! What is bound into a container and can only be opened by the parent, who has the privileges and the view of the host.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::sched::CloneFlags;
 
-use crate::error::Result;
-use crate::plan::{Kind, Plan};
-use crate::sys::mount::{At, open_tree_clone};
+use crate::error::{Error, Result};
+use crate::plan::idmap::Idmap;
+use crate::plan::{Kind, Mount, Plan};
+use crate::sys::file;
+use crate::sys::mount::{At, mount_setattr_idmap, open_tree_clone};
+use crate::userns;
 
-/// Opens what the root of a user namespace may not be able to reach: one detached mount or none for each of the plan's
-/// mounts; nothing at all where the child can do it itself.
+/// Opens what the root of a user namespace may not be able to reach, and what has its ids mapped: one detached mount or
+/// none for each of the plan's mounts; nothing at all where the child can do all of it.
 pub fn open(plan: &Plan<'_>) -> Result<Vec<Option<OwnedFd>>> {
+    let idmaps = plan.mounts.iter().any(|mount| mount.idmap.is_some());
     // In a mount namespace that is joined the paths are its own.
-    if !plan.user_namespace || plan.join.iter().any(|join| join.kind == CloneFlags::CLONE_NEWNS) {
+    let foreign = plan.join.iter().any(|join| join.kind == CloneFlags::CLONE_NEWNS);
+    if !idmaps && (!plan.user_namespace || foreign) {
         return Ok(Vec::new());
     }
-    let mut sources = Vec::with_capacity(plan.mounts.len());
-    for mount in &plan.mounts {
-        sources.push(match mount.kind {
-            // Without the privilege to do this the child has as good a chance, and says what is wrong.
-            Kind::Bind { recursive } => open_tree_clone(At::Path(mount.source, true), recursive).ok(),
-            _ => None,
-        });
+    plan.mounts.iter().map(|mount| one(plan, mount)).collect()
+}
+
+fn one(plan: &Plan<'_>, mount: &Mount<'_>) -> Result<Option<OwnedFd>> {
+    let Kind::Bind { recursive } = mount.kind else { return Ok(None) };
+    // A symlink that is made anew is the child's to look at.
+    let at = At::Path(mount.source, !mount.special.source_nofollow && !mount.special.copy_symlink);
+    let Some(idmap) = &mount.idmap else {
+        // Without the privilege to do this the child has as good a chance, and says what is wrong.
+        return Ok(open_tree_clone(at, recursive).ok().filter(|_| plan.user_namespace));
+    };
+    let tree = open_tree_clone(at, recursive).map_err(|errno| failed(mount, "open", errno))?;
+    let namespace = namespace(plan, idmap)?;
+    mount_setattr_idmap(tree.as_fd(), idmap.recursive, namespace.as_fd()).map_err(|errno| {
+        let why = match errno {
+            Errno::ENOSYS => "map the ids of (needs Linux 5.12)",
+            Errno::EINVAL => "map the ids of (its filesystem has to support it)",
+            _ => "map the ids of",
+        };
+        failed(mount, why, errno)
+    })?;
+    Ok(Some(tree))
+}
+
+/// A user namespace with the ids of a mount: the one that is joined, or one made for it.
+fn namespace(plan: &Plan<'_>, idmap: &Idmap) -> Result<OwnedFd> {
+    let joined = plan.join.iter().find(|join| join.kind == CloneFlags::CLONE_NEWUSER);
+    match joined.filter(|_| idmap.maps.is_empty()) {
+        Some(join) => file::open(join.path, OFlag::O_RDONLY).map_err(|errno| Error::Child {
+            what: format!("linux.namespaces: open \"{}\"", join.path.to_string_lossy()).into(),
+            errno,
+        }),
+        None => userns::make(&idmap.maps),
     }
-    Ok(sources)
+}
+
+fn failed(mount: &Mount<'_>, what: &str, errno: Errno) -> Error {
+    let source = mount.source.to_string_lossy();
+    Error::Child { what: format!("mounts[{}]: {what} \"{source}\"", mount.index).into(), errno }
 }

@@ -65,6 +65,14 @@ pub fn resolve_or_make(root: BorrowedFd<'_>, path: &CStr, missing: Missing) -> n
 /// The usual case: only the last component is missing.
 /// Errors: `ENOENT` and `EEXIST` (a symlink that leads nowhere) where it is not as simple as that.
 fn make_last(root: BorrowedFd<'_>, path: &CStr, missing: Missing) -> nix::Result<Passing> {
+    let (parent, name) = parent(root, path, Missing::Fail)?;
+    make_new(parent.as_fd(), name, missing == Missing::File)?;
+    open(parent.as_fd(), name)
+}
+
+/// The directory that `path` ends in, made with `missing`, and the name there.
+/// Errors: `ENOENT` for a path that ends in no name.
+fn parent<'p>(root: BorrowedFd<'_>, path: &'p CStr, missing: Missing) -> nix::Result<(Passing, &'p [u8])> {
     let bytes = path.to_bytes();
     let slash = bytes.iter().rposition(|&b| b == b'/').ok_or(Errno::ENOENT)?;
     let name = bytes.get(slash + 1..).unwrap_or_default();
@@ -75,9 +83,33 @@ fn make_last(root: BorrowedFd<'_>, path: &CStr, missing: Missing) -> nix::Result
     if matches!(name, b"" | b"." | b"..") {
         return Err(Errno::ENOENT);
     }
-    let parent = resolve(root, parent)?;
-    make_new(parent.as_fd(), name, missing == Missing::File)?;
-    open(parent.as_fd(), name)
+    let parent =
+        if missing == Missing::Fail { resolve(root, parent) } else { resolve_or_make(root, parent, missing) };
+    Ok((parent?, name))
+}
+
+/// As [`resolve_or_make`], but for a symlink at the end, which is itself what is meant.
+pub fn resolve_or_make_nofollow(root: BorrowedFd<'_>, path: &CStr, missing: Missing) -> nix::Result<Passing> {
+    let (parent, name) = parent(root, path, Missing::Directory)?;
+    match open(parent.as_fd(), name) {
+        Err(Errno::ENOENT) => make(parent.as_fd(), name, missing == Missing::File),
+        result => result,
+    }
+}
+
+/// Makes the symlink `path` with this target. The same one may be there already.
+/// Errors: `EEXIST` when something else is.
+pub fn make_symlink(root: BorrowedFd<'_>, path: &CStr, target: &CStr) -> nix::Result<()> {
+    let (parent, name) = parent(root, path, Missing::Directory)?;
+    match nix::unistd::symlinkat(target, parent.as_fd(), name) {
+        Err(Errno::EEXIST) => {
+            let mut buffer = [0; PATH_MAX];
+            let there = open(parent.as_fd(), name)?;
+            // What is no symlink cannot be read as one.
+            if read_link(there.as_fd(), &mut buffer) == Ok(target) { Ok(()) } else { Err(Errno::EEXIST) }
+        }
+        result => result,
+    }
 }
 
 /// Resolves component by component: none is followed by the kernel, so none can lead out while it is looked at.
@@ -116,8 +148,7 @@ fn walk(root: BorrowedFd<'_>, path: &CStr, missing: Missing) -> nix::Result<Pass
                         return Err(Errno::ELOOP);
                     }
                     let mut buffer = [0; PATH_MAX];
-                    let len = read_link(next.as_fd(), &mut buffer)?;
-                    let target = buffer.get(..len).unwrap_or_default();
+                    let target = read_link(next.as_fd(), &mut buffer)?.to_bytes();
                     if target.first() == Some(&b'/') {
                         done.clear();
                         here = reopen(root, &done)?;
@@ -181,7 +212,8 @@ fn make_new(dir: BorrowedFd<'_>, name: &[u8], file: bool) -> nix::Result<()> {
 }
 
 /// The target of the symlink that `link` is open on.
-fn read_link(link: BorrowedFd<'_>, buffer: &mut [u8; PATH_MAX]) -> nix::Result<usize> {
+pub fn read_link<'b>(link: BorrowedFd<'_>, buffer: &'b mut [u8; PATH_MAX]) -> nix::Result<&'b CStr> {
     let len = crate::sys::file::readlinkat(link, c"", buffer)?;
-    if len < PATH_MAX { Ok(len) } else { Err(Errno::ENAMETOOLONG) }
+    *buffer.get_mut(len).ok_or(Errno::ENAMETOOLONG)? = 0;
+    CStr::from_bytes_until_nul(buffer).map_err(|_| Errno::ENAMETOOLONG)
 }

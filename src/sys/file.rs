@@ -73,3 +73,32 @@ pub fn has_xattr(file: BorrowedFd<'_>, name: &CStr) -> bool {
     // SAFETY: `name` ends in NUL; with a size of 0 the kernel writes nothing to the null buffer.
     checked(unsafe { syscall!(Sysno::fgetxattr, file.as_raw_fd(), name.as_ptr(), 0, 0) }).is_ok()
 }
+
+/// `getdents64(2)`: calls `each` with every name in `directory` but `.` and `..`, without allocating.
+pub fn entries(
+    directory: BorrowedFd<'_>,
+    each: &mut dyn FnMut(&CStr) -> Result<(), Errno>,
+) -> Result<(), Errno> {
+    /// `struct linux_dirent64`: inode, offset, length of the record (u16), type (u8), name.
+    const LENGTH: usize = 16;
+    const NAME: usize = 19;
+    let mut buffer = [0_u8; 4096];
+    loop {
+        let (fd, room) = (directory.as_raw_fd(), buffer.len());
+        // SAFETY: the kernel writes at most `room` bytes into a live array of that length.
+        let len = checked(unsafe { syscall!(Sysno::getdents64, fd, buffer.as_mut_ptr(), room) })?;
+        let mut rest = buffer.get(..len).unwrap_or_default();
+        if rest.is_empty() {
+            return Ok(());
+        }
+        while let Some([low, high]) = rest.get(LENGTH..LENGTH + 2) {
+            let record = usize::from(u16::from_ne_bytes([*low, *high]));
+            let name = rest.get(NAME..record).ok_or(Errno::EIO)?;
+            let name = CStr::from_bytes_until_nul(name).map_err(|_| Errno::EIO)?;
+            if !matches!(name.to_bytes(), b"." | b"..") {
+                each(name)?;
+            }
+            rest = rest.get(record..).unwrap_or_default();
+        }
+    }
+}

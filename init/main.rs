@@ -39,8 +39,14 @@ fn program(args: &[OsString]) -> i32 {
     // The kernel hands an init the words of its command line that it does not know. As PID 1 of a container mote may be
     // any of its commands.
     let command = args.get(1).is_some_and(|word| mote::cli::is_command(word) || client::is_command(word));
-    if std::process::id() == 1 && !command {
-        boot::run();
+    if std::process::id() == 1 {
+        if mote::image::is_smuggled() {
+            eprintln!("mote: {}", mote::image::smuggled());
+            return 1;
+        }
+        if !command {
+            boot::run();
+        }
     }
     if let Err(errno) = mote::sys::entry::open_standard() {
         return errno as i32; // nowhere to say why

@@ -4,7 +4,7 @@
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 use std::path::Path;
 
-use mote::container::{self, Request, Terminal};
+use mote::container::{self, Preserved, Request, Terminal};
 use mote::error::{During as _, Error, Result};
 use mote::netns;
 use mote::plan::Overrides;
@@ -165,7 +165,9 @@ fn start(world: &World, i: usize) -> Result<Report> {
         no_cgroup: false,
         config: None,
         keep_keyring: false,
-        preserved: 0,
+        preserved: Preserved::default(),
+        pidfd_to: None,
+        protect: false,
     })?;
     Ok(Report::Started { pid: made.pid.as_raw(), netns: pin.inode })
 }

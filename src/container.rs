@@ -2,6 +2,7 @@
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -13,6 +14,7 @@ use crate::cgroup::{Cgroup, Cgroups, Place};
 use crate::error::{During, Error, Result};
 use crate::hooks::{self, Broken};
 use crate::host;
+use crate::image;
 use crate::input::{self, Input};
 use crate::json;
 use crate::netdevices;
@@ -60,8 +62,13 @@ pub struct Request<'a> {
     pub config: Option<&'a Path>,
     /// Whether the program keeps the caller's session keyring.
     pub keep_keyring: bool,
-    /// How many descriptors after standard error stay open in the program.
-    pub preserved: u32,
+    /// Descriptors that stay open in the program.
+    pub preserved: Preserved,
+    /// A socket that gets a pidfd of the first process.
+    pub pidfd_to: Option<&'a Path>,
+    /// Whether this process may start over to keep its file out of the container's reach; see [`image`]. One that runs from
+    /// the same file as PID 1 need not: nobody can write to it as long as PID 1 lives.
+    pub protect: bool,
 }
 
 /// Where the master of a container's pseudoterminal goes: to a unix socket, as one descriptor (`SCM_RIGHTS`).
@@ -69,10 +76,45 @@ pub struct Request<'a> {
 pub enum Terminal<'a> {
     /// Nowhere: a container that wants one is refused.
     Refused,
-    /// To an engine, which expects that the container wants one.
-    Console(BorrowedFd<'a>),
+    /// To an engine's socket, which expects that the container wants one.
+    Console(&'a Path),
     /// To the caller, if the container wants one: by [`Made::terminal`].
     Foreground,
+}
+
+/// The descriptors after standard error that stay open in a program.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Preserved {
+    /// How many.
+    pub all: u32,
+    /// How many of them, the first ones, are told to it in `LISTEN_FDS`; sd_listen_fds(3).
+    pub listening: u32,
+}
+
+impl Preserved {
+    /// `LISTEN_FDS` and `LISTEN_PID` for the environment. The program of a container is number 1; of an exec it is not, but
+    /// that is what runc and crun say.
+    pub fn variables(self) -> Option<[CString; 2]> {
+        let variable = |name, value| CString::new(format!("{name}={value}")).unwrap_or_default();
+        (self.listening > 0).then(|| [variable("LISTEN_FDS", self.listening), variable("LISTEN_PID", 1)])
+    }
+}
+
+/// Connects to the socket that is to get a pidfd.
+pub fn connect_pidfd(path: &Path) -> Result<UnixStream> {
+    UnixStream::connect(path).during("--pidfd-socket: connect", path)
+}
+
+impl Terminal<'_> {
+    /// Connects to the engine's socket, where there is one.
+    pub fn connect(self) -> Result<Option<UnixStream>> {
+        match self {
+            Self::Console(path) => {
+                UnixStream::connect(path).during("--console-socket: connect", path).map(Some)
+            }
+            Self::Refused | Self::Foreground => Ok(None),
+        }
+    }
 }
 
 /// A container whose first process is well.
@@ -162,17 +204,24 @@ pub fn create(request: &Request<'_>) -> Result<Made> {
     let spec = bundle.parse()?;
     let cgroups = Cgroups::detect();
     let home = std::cell::OnceCell::new();
+    let listening = request.preserved.variables();
     let mut buffer = vec![0; strings::room_for(bundle.text.len())];
     let overrides = &request.overrides;
     let mut plan = plan::make(&spec, &bundle.path, request.id.as_str(), overrides, &cgroups, &mut buffer)
         .map_err(|wrong| bundle.wrong(wrong))?;
     host::check(&mut plan).map_err(|wrong| bundle.wrong(wrong))?;
+    // Before anything is made, and before an engine sees a connection.
+    if request.protect && image::is_exposed(&plan) {
+        image::protect()?;
+    }
+    let console = request.terminal.connect()?;
+    let pidfd_to = request.pidfd_to.map(connect_pidfd).transpose()?;
     let foreground = match (request.terminal, plan.process.terminal) {
         (Terminal::Foreground, true) => Some(socket::pair().during("socketpair", "process.terminal")?),
         _ => None,
     };
     let terminal = match (request.terminal, plan.process.terminal) {
-        (Terminal::Console(fd), true) => Some(fd),
+        (Terminal::Console(_), true) => console.as_ref().map(AsFd::as_fd),
         (Terminal::Foreground, _) => foreground.as_ref().map(|(_, theirs)| theirs.as_fd()),
         (Terminal::Refused, false) => None,
         (Terminal::Refused, true) => {
@@ -194,6 +243,8 @@ pub fn create(request: &Request<'_>) -> Result<Made> {
     if !plan.process.env.iter().any(|entry| entry.to_bytes().starts_with(b"HOME=")) {
         plan.process.env.push(home.get_or_init(|| crate::home::variable(root.as_fd(), plan.process.uid)));
     }
+
+    listening.iter().flatten().for_each(|variable| plan.process.env.push(variable));
 
     let store = Store::open(request.root, true)?;
     let entry = store.make(request.id)?;
@@ -221,7 +272,7 @@ pub fn create(request: &Request<'_>) -> Result<Made> {
             start: start.as_ref().map(AsFd::as_fd),
             sibling: request.sibling,
             keep_keyring: request.keep_keyring,
-            preserved: request.preserved,
+            preserved: request.preserved.all,
             cgroup: Some(&cgroup),
             rdt_tasks: rdt.as_ref().map_or(&[], Group::tasks),
         },
@@ -252,6 +303,9 @@ pub fn create(request: &Request<'_>) -> Result<Made> {
     let mut pid_file = request.pid_file.map(PidFile::new).transpose()?;
     if let Some(file) = &mut pid_file {
         file.write(pid)?;
+    }
+    if let Some(to) = &pidfd_to {
+        held.send_pidfd(to.as_fd(), b"standard")?;
     }
     let run_hooks = |when, watch: Option<BorrowedFd<'_>>| {
         hooks::run(&plan.hooks, when, pid.as_raw(), watch).map_err(|broken| broken.explain(&plan.hooks))

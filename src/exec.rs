@@ -8,6 +8,7 @@
 use std::ffi::{CStr, OsStr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -17,7 +18,7 @@ use nix::sys::prctl;
 
 use crate::cgroup::{Cgroup, Cgroups};
 use crate::child::Entrance;
-use crate::container::{self, CONFIG_MAX, Terminal};
+use crate::container::{self, CONFIG_MAX, Preserved, Terminal};
 use crate::error::{During, Error, Result};
 use crate::host;
 use crate::input::{self, Input};
@@ -32,7 +33,7 @@ use crate::seccomp::Filter;
 use crate::seccomp::notify::{self, Listener};
 use crate::spec;
 use crate::stage::Failure;
-use crate::state::{Id, PidFile, Record, Status, Store};
+use crate::state::{Id, PidFile, Record, Store};
 use crate::strings::{self, Refused, Strings};
 use crate::sys::clone::{CLONE_NEWTIME, setns};
 use crate::sys::exec::CStrList;
@@ -58,9 +59,9 @@ pub struct Request<'a> {
     /// Where to write the process's number.
     pub pid_file: Option<&'a Path>,
     /// A socket that gets a pidfd of the process.
-    pub pidfd_to: Option<BorrowedFd<'a>>,
-    /// How many descriptors after standard error stay open in the program.
-    pub preserved: u32,
+    pub pidfd_to: Option<&'a Path>,
+    /// Descriptors that stay open in the program.
+    pub preserved: Preserved,
     /// Cgroups below those of the container.
     pub cgroup: Vec<&'a OsStr>,
     /// Also in a container that is paused.
@@ -154,9 +155,11 @@ pub fn exec(request: &Request<'_>) -> Result<i32> {
         .map_err(|(option, why)| Error::Usage(format!("exec: {option}: {}", why.why()).into()))?;
     host::labels(&mut process.labels).map_err(wrong)?;
     let rdt_tasks = resctrl::tasks(&kept.rdt)?;
+    let console = request.terminal.connect()?;
+    let pidfd_to = request.pidfd_to.map(container::connect_pidfd).transpose()?;
     let pair;
     let (ours, theirs) = match (request.terminal, process.terminal) {
-        (Terminal::Console(fd), true) => (None, Some(fd)),
+        (Terminal::Console(_), true) => (None, console.as_ref().map(AsFd::as_fd)),
         (Terminal::Foreground, true) => {
             pair = socket::pair().during("socketpair", "process.terminal")?;
             (Some(pair.0.as_fd()), Some(pair.1.as_fd()))
@@ -184,10 +187,12 @@ pub fn exec(request: &Request<'_>) -> Result<i32> {
         home = crate::home::variable(root.as_fd(), process.uid);
         process.env.push(&home);
     }
+    let listening = request.preserved.variables();
+    listening.iter().flatten().for_each(|variable| process.env.push(variable));
     let spawn = Spawn {
         terminal: theirs,
         keep_keyring: kept.keep_keyring,
-        preserved: request.preserved,
+        preserved: request.preserved.all,
         cgroup: Some(&cgroup),
         rdt_tasks: &rdt_tasks,
         ..Spawn::default()
@@ -209,7 +214,7 @@ pub fn exec(request: &Request<'_>) -> Result<i32> {
             }
             _ => Ok(()),
         };
-    let ran = tell(&held, request, pid_file.as_mut())
+    let ran = tell(&held, pidfd_to.as_ref(), pid_file.as_mut())
         .and_then(|()| held.ready(&|failure| failure.explain_exec(&process), true, &mut answer));
     let pidfd = match (ran, &signals) {
         // By somebody who saw it: that is its end, and no failure of ours.
@@ -221,11 +226,11 @@ pub fn exec(request: &Request<'_>) -> Result<i32> {
 }
 
 /// Tells who asked for it which process it is.
-fn tell(held: &Held, request: &Request<'_>, pid_file: Option<&mut PidFile>) -> Result<()> {
+fn tell(held: &Held, pidfd_to: Option<&UnixStream>, pid_file: Option<&mut PidFile>) -> Result<()> {
     if let Some(file) = pid_file {
         file.write(held.pid())?;
     }
-    request.pidfd_to.map_or(Ok(()), |to| held.send_pidfd(to, b"setns"))
+    pidfd_to.map_or(Ok(()), |to| held.send_pidfd(to.as_fd(), b"setns"))
 }
 
 /// The container's first process, and no other that has its number now.
@@ -236,7 +241,7 @@ fn open_first(record: &Record) -> Result<OwnedFd> {
         result => result.during("pidfd_open", record.id.as_str())?,
     };
     // Looked at after the descriptor was opened: from here on it cannot become another process.
-    if record.status_now() == Status::Stopped { Err(stopped()) } else { Ok(pidfd) }
+    if record.is_alive() { Ok(pidfd) } else { Err(stopped()) }
 }
 
 /// The cgroups that the process starts in. `below` are paths below the container's own, each with the cgroup v1

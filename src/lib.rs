@@ -10,6 +10,7 @@ pub mod exec;
 pub mod home;
 pub mod hooks;
 pub mod host;
+pub mod image;
 pub mod initramfs;
 pub mod input;
 pub mod join;

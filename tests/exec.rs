@@ -438,3 +438,77 @@ fn many_at_once_all_run() {
         assert_eq!(usize::try_from(running.wait().code()), Ok(n));
     }
 }
+
+/// Takes the one descriptor that comes over a socket, and the words with it.
+fn receive(listener: &std::os::unix::net::UnixListener) -> (std::os::fd::RawFd, String) {
+    use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixAddr, recvmsg};
+    let (stream, _) = listener.accept().unwrap();
+    let mut data = [0; 64];
+    let mut space = nix::cmsg_space!([i32; 4]);
+    let mut buffers = [std::io::IoSliceMut::new(&mut data)];
+    let fd = std::os::fd::AsRawFd::as_raw_fd(&stream);
+    let message = recvmsg::<UnixAddr>(fd, &mut buffers, Some(&mut space), MsgFlags::empty()).unwrap();
+    let fds: Vec<_> = message.cmsgs().unwrap().collect();
+    let [ControlMessageOwned::ScmRights(fds)] = &fds[..] else { panic!("no descriptor: {fds:?}") };
+    let (fd, len) = (fds[0], message.bytes);
+    assert_eq!(fds.len(), 1);
+    (fd, String::from_utf8_lossy(&data[..len]).into_owned())
+}
+
+/// The process behind a pidfd.
+fn pid_of(pidfd: std::os::fd::RawFd) -> i32 {
+    let info = fs::read_to_string(format!("/proc/self/fdinfo/{pidfd}")).unwrap();
+    info.lines().find_map(|line| line.strip_prefix("Pid:")).unwrap().trim().parse().unwrap()
+}
+
+#[test]
+fn a_pidfd_of_the_process_is_sent_to_who_asks_for_it() {
+    mote_only!("runc 1.1 has no --pidfd-socket");
+    let t = Test::new();
+    let path = t.dir.join("pidfd");
+    let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let bundle = t.bundle("b", &spec(&["sleep", "1000"]));
+    for verb in [&["create"] as &[&str], &["run", "-d"]] {
+        let id = t.id();
+        t.mote(verb).arg("--pidfd-socket").arg(&path).arg("-b").arg(&bundle).arg(&id).run().ok();
+        let (pidfd, words) = receive(&listener);
+        assert_eq!((pid_of(pidfd), words.as_str()), (t.pid(&id).as_raw(), "standard"));
+    }
+    let id = sleeper(&t, |_| ());
+    let pid_file = t.dir.join("pid");
+    let exec = t.mote(["exec", "-d", "--pid-file"]).arg(&pid_file).arg("--pidfd-socket").arg(&path);
+    exec.args([&id, "sleep", "1000"]).run().ok();
+    let (pidfd, words) = receive(&listener);
+    let pid = pid_in(&pid_file).unwrap();
+    assert_eq!((pid_of(pidfd), words.as_str()), (pid, "setns"));
+    kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+    common::reap(Pid::from_raw(pid));
+    for words in [&["create", "-b", "b"] as &[&str], &["exec"]] {
+        let out = t
+            .mote(words)
+            .args(
+                ["--pidfd-socket", "/nonexistent", &t.id(), "true"][..if words.len() > 1 { 3 } else { 4 }]
+                    .iter(),
+            )
+            .run();
+        assert_ne!(out.code(), 0, "{out}");
+    }
+}
+
+#[test]
+fn sockets_of_a_service_manager_are_passed_on() {
+    let t = Test::new();
+    let script = "cat <&3; cat <&4; echo $LISTEN_FDS $LISTEN_PID; ls /proc/self/fd | wc -l";
+    let bundle = t.bundle("b", &spec(&["sh", "-c", script]));
+    let pass = "exec 3<<<one 4<<<two 5</etc 6<<<three; export LISTEN_FDS=2 LISTEN_PID=$$";
+    let id = t.id();
+    let out = t.mote(["run", "--preserve-fds", "1", "-b"]).arg(&bundle).arg(&id).after_bash(pass).run();
+    // 0 to 5, and the directory that ls reads.
+    assert_eq!(out.ok(), "one\ntwo\n2 1\n7\n");
+    let id = sleeper(&t, |_| ());
+    let out = t.mote(["exec", &id, "sh", "-c", script]).after_bash(pass).run();
+    assert_eq!(out.ok(), "one\ntwo\n2 1\n6\n");
+    let other = pass.replace("LISTEN_PID=$$", "LISTEN_PID=1");
+    let out = t.mote(["exec", &id, "sh", "-c", "echo $LISTEN_FDS; ls /proc/self/fd | wc -l"]);
+    assert_eq!(out.after_bash(&other).run().ok(), "\n4\n", "meant for another process");
+}

@@ -1,11 +1,9 @@
 //! `mote create`: makes a container whose program waits for `start`.
 
-use std::os::fd::AsFd;
-
 use super::options::{Kind, Opt};
 use super::{Command, Context, Manager};
-use crate::container::{self, Request, Terminal};
-use crate::error::{During, Error, Result};
+use crate::container::{self, Preserved, Request, Terminal};
+use crate::error::{Error, Result};
 use crate::plan::Overrides;
 use crate::state::Id;
 
@@ -69,8 +67,17 @@ pub const CONFIG: Opt = Opt {
 pub const NO_SUBREAPER: Opt =
     Opt { name: "no-subreaper", short: None, kind: Kind::Flag, about: "adopt no orphans; mote never does" };
 
-const OPTIONS: &[Opt] =
-    &[BUNDLE, CONFIG, CONSOLE_SOCKET, NO_NEW_KEYRING, NO_PIVOT, NO_SUBREAPER, PID_FILE, PRESERVE_FDS];
+const OPTIONS: &[Opt] = &[
+    BUNDLE,
+    CONFIG,
+    CONSOLE_SOCKET,
+    NO_NEW_KEYRING,
+    NO_PIVOT,
+    NO_SUBREAPER,
+    PID_FILE,
+    PIDFD_SOCKET,
+    PRESERVE_FDS,
+];
 
 fn run(context: &Context<'_>) -> Result<i32> {
     create(context, &context.id()?, true)?;
@@ -79,9 +86,7 @@ fn run(context: &Context<'_>) -> Result<i32> {
 
 /// What `create` and `run --detach` share: `wait` for `start`, or not.
 pub fn create(context: &Context<'_>, id: &Id, wait: bool) -> Result<()> {
-    let console = context.options.path("console-socket");
-    let console = console.map(|path| connect("--console-socket: connect", path)).transpose()?;
-    let terminal = console.as_ref().map_or(Terminal::Refused, |socket| Terminal::Console(socket.as_fd()));
+    let terminal = context.options.path("console-socket").map_or(Terminal::Refused, Terminal::Console);
     container::create(&Request { terminal, wait, ..request(context, id)? }).map(drop)
 }
 
@@ -107,20 +112,21 @@ pub fn request<'a>(context: &'a Context<'_>, id: &'a Id) -> Result<Request<'a>> 
         config: context.options.path("config"),
         keep_keyring: context.options.has("no-new-keyring"),
         preserved: preserved(context)?,
+        pidfd_to: context.options.path("pidfd-socket"),
+        protect: true,
     })
 }
 
-/// How many descriptors after standard error the program gets. What mote opens itself closes with execve whatever its
-/// number, so nothing of it can be among them.
-pub fn preserved(context: &Context<'_>) -> Result<u32> {
+/// How many descriptors after standard error the program gets: those of a service manager, sd_listen_fds(3), and after them
+/// those of `--preserve-fds`. What mote opens itself closes with execve whatever its number, so nothing of it can be among
+/// them.
+pub fn preserved(context: &Context<'_>) -> Result<Preserved> {
+    let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u32>().ok());
+    let ours = number("LISTEN_PID") == Some(std::process::id());
+    let listening = number("LISTEN_FDS").filter(|count| ours && *count <= 1024).unwrap_or(0);
     match context.options.text("preserve-fds").map(|count| count.parse()) {
-        None => Ok(0),
-        Some(Ok(count @ 0..=1024)) => Ok(count),
+        None => Ok(Preserved { all: listening, listening }),
+        Some(Ok(count @ 0..=1024)) => Ok(Preserved { all: listening + count, listening }),
         Some(_) => Err(context.wrong("preserve-fds", "expected a number from 0 to 1024")),
     }
-}
-
-/// Connects to a socket of the engine's.
-pub fn connect(call: &'static str, path: &std::path::Path) -> Result<std::os::unix::net::UnixStream> {
-    std::os::unix::net::UnixStream::connect(path).during(call, path)
 }

@@ -1,6 +1,5 @@
 //! `mote exec`: runs a process in a container.
 
-use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 
 use super::create::{self, CONSOLE_SOCKET, PIDFD_SOCKET, PRESERVE_FDS};
@@ -9,6 +8,7 @@ use super::{Command, Context};
 use crate::container::Terminal;
 use crate::error::Result;
 use crate::exec::{self, Changes, Request};
+use crate::image;
 use crate::tables;
 
 pub const COMMAND: Command = Command {
@@ -65,32 +65,27 @@ fn run(context: &Context<'_>) -> Result<i32> {
         return Err(context.usage("expected no command with --process, which has one"));
     }
     let detach = options.has("detach");
-    let console = options
-        .path("console-socket")
-        .map(|path| create::connect("--console-socket: connect", path))
-        .transpose()?;
+    let console = options.path("console-socket");
     if console.is_some() && !detach {
         let why = "needs --detach; in the foreground the terminal is the caller's";
         return Err(context.wrong("console-socket", why));
     }
-    let pidfd_to = options
-        .path("pidfd-socket")
-        .map(|path| create::connect("--pidfd-socket: connect", path))
-        .transpose()?;
+    let preserved = create::preserved(context)?;
+    image::protect()?;
     exec::exec(&Request {
         root: &context.root,
         id: &id,
         process,
         changes,
-        terminal: match &console {
-            Some(socket) => Terminal::Console(socket.as_fd()),
+        terminal: match console {
+            Some(path) => Terminal::Console(path),
             None if detach => Terminal::Refused,
             None => Terminal::Foreground,
         },
         detach,
         pid_file: options.path("pid-file"),
-        pidfd_to: pidfd_to.as_ref().map(AsFd::as_fd),
-        preserved: create::preserved(context)?,
+        pidfd_to: options.path("pidfd-socket"),
+        preserved,
         cgroup: options.values("cgroup").collect(),
         ignore_paused: options.has("ignore-paused"),
     })

@@ -1,7 +1,8 @@
 //! `mote run`: makes a container, starts it and, without `--detach`, waits for its end and removes it.
 
 use super::create::{
-    self, BUNDLE, CONFIG, CONSOLE_SOCKET, NO_NEW_KEYRING, NO_PIVOT, NO_SUBREAPER, PID_FILE, PRESERVE_FDS,
+    self, BUNDLE, CONFIG, CONSOLE_SOCKET, NO_NEW_KEYRING, NO_PIVOT, NO_SUBREAPER, PID_FILE, PIDFD_SOCKET,
+    PRESERVE_FDS,
 };
 use super::options::{Kind, Opt};
 use super::{Command, Context};
@@ -32,6 +33,7 @@ const OPTIONS: &[Opt] = &[
     NO_PIVOT,
     NO_SUBREAPER,
     PID_FILE,
+    PIDFD_SOCKET,
     PRESERVE_FDS,
 ];
 

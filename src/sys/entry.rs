@@ -6,6 +6,7 @@
 
 use std::ffi::{CStr, OsStr, OsString, c_char, c_int};
 use std::os::unix::ffi::OsStrExt as _;
+use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -49,12 +50,21 @@ pub fn open_standard() -> Result<(), Errno> {
     Ok(())
 }
 
+/// What `arguments` was called with.
+static ARGUMENTS: AtomicPtr<*const c_char> = AtomicPtr::new(std::ptr::null_mut());
+
+/// The arguments of C's `main`, which live as long as the process; null where it was not called.
+pub(super) fn raw_arguments() -> *const *const c_char {
+    ARGUMENTS.load(Relaxed)
+}
+
 /// The arguments as owned strings.
 ///
 /// # Safety
 /// `argv` is that of C's `main`: `argc` pointers to strings that end in NUL.
 #[doc(hidden)]
 pub unsafe fn arguments(argc: c_int, argv: *const *const c_char) -> Vec<OsString> {
+    ARGUMENTS.store(argv.cast_mut(), Relaxed);
     let one = |i| {
         // SAFETY: i < argc, and the caller promises that so many strings are there.
         let arg = unsafe { CStr::from_ptr(*argv.add(i)) };

@@ -3,8 +3,10 @@
 use std::convert::Infallible;
 use std::ffi::{CStr, c_char};
 use std::marker::PhantomData;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use nix::errno::Errno;
+use syscalls::{Sysno, syscall};
 
 /// A list of strings in the form that `execve` takes: pointers, the last one null.
 #[derive(Debug)]
@@ -39,4 +41,31 @@ pub fn execve(path: &CStr, args: &CStrList<'_>, env: &CStrList<'_>) -> Result<In
     // SAFETY: `path` ends in NUL; both lists are null-terminated arrays of strings that outlive the call.
     unsafe { libc::execve(path.as_ptr(), args.pointers.as_ptr(), env.pointers.as_ptr()) };
     Err(Errno::last())
+}
+
+/// `execveat(2)` of what `image` is open on, with the arguments of this process and its environment, to which `more` is
+/// added. Its name, which is a descriptor's otherwise, is set by the one who continues.
+/// Errors: `EINVAL` where there are no arguments.
+pub fn again(image: BorrowedFd<'_>, more: &CStr) -> Result<Infallible, Errno> {
+    unsafe extern "C" {
+        static environ: *const *const c_char;
+    }
+    let args = super::entry::raw_arguments();
+    if args.is_null() {
+        return Err(Errno::EINVAL);
+    }
+    let mut env = vec![more.as_ptr()];
+    // SAFETY: C's `environ` is a null-terminated array of strings; this process has one thread, which does not change it.
+    let mut next = unsafe { environ };
+    // SAFETY: as above.
+    while let Some(&entry) = unsafe { next.as_ref() }.filter(|entry| !entry.is_null()) {
+        env.push(entry);
+        // SAFETY: it was not the last one.
+        next = unsafe { next.add(1) };
+    }
+    env.push(std::ptr::null());
+    let (fd, empty, flags) = (image.as_raw_fd(), c"".as_ptr(), libc::AT_EMPTY_PATH);
+    // SAFETY: `args` is that of main; `env` is a null-terminated array of strings that outlive the call.
+    let result = unsafe { syscall!(Sysno::execveat, fd, empty, args, env.as_ptr(), flags) };
+    Err(result.map_or_else(|e| Errno::from_raw(e.into_raw()), |_| Errno::EIO))
 }

@@ -54,6 +54,37 @@ pub fn readlinkat(dir: BorrowedFd<'_>, path: &CStr, buffer: &mut [u8]) -> Result
     checked(unsafe { syscall!(Sysno::readlinkat, fd, path, buffer.as_mut_ptr(), len) })
 }
 
+/// `readlinkat(2)` from the working directory.
+pub fn readlink(path: &CStr, buffer: &mut [u8]) -> Result<usize, Errno> {
+    let (path, len) = (path.as_ptr(), buffer.len());
+    // SAFETY: `path` ends in NUL, and the kernel writes at most `len` bytes into a live slice of that length.
+    checked(unsafe { syscall!(Sysno::readlinkat, libc::AT_FDCWD, path, buffer.as_mut_ptr(), len) })
+}
+
+/// `statx(2)`: which file on which mount `path` leads to: the mount's number, the device's two, the inode's. Linux 5.8.
+pub fn mount_and_inode(path: &CStr) -> Result<(u64, u32, u32, u64), Errno> {
+    /// `struct statx`, as far as it is looked at.
+    #[repr(C)]
+    struct Statx {
+        before: [u64; 4],
+        inode: u64,
+        between: [u64; 12],
+        major: u32,
+        minor: u32,
+        mount: u64,
+        after: [u64; 13],
+    }
+    const _: () = assert!(size_of::<Statx>() == 256);
+    const STATX_INO: u32 = 0x100;
+    const STATX_MNT_ID: u32 = 0x1000;
+    // SAFETY: plain integers, for which all zeroes is a value.
+    let mut found: Statx = unsafe { std::mem::zeroed() };
+    let (path, mask) = (path.as_ptr(), STATX_INO | STATX_MNT_ID);
+    // SAFETY: `path` ends in NUL, and the kernel writes a whole statx, which has 256 bytes and outlives the call.
+    checked(unsafe { syscall!(Sysno::statx, libc::AT_FDCWD, path, 0, mask, &raw mut found) })?;
+    Ok((found.mount, found.major, found.minor, found.inode))
+}
+
 /// `getcwd(2)`: the working directory, with its NUL. One outside the root starts with `(unreachable)`.
 pub fn getcwd(buffer: &mut [u8]) -> Result<&[u8], Errno> {
     // SAFETY: the kernel writes at most `buffer.len()` bytes into a live slice of that length.

@@ -280,3 +280,29 @@ fn in_the_foreground_the_interrupt_key_reaches_the_program() {
     read_until(&mut pty, "interrupted\r\n");
     assert_eq!(child.wait().unwrap().code(), Some(9));
 }
+
+#[test]
+fn exec_gives_a_process_a_terminal_of_the_container_s() {
+    let t = Test::new();
+    let id = t.create(&t.bundle("b", &spec(&["sleep", "100"])));
+    t.verb("start", &id).ok();
+    let socket = t.dir.join("exec.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let exec = t
+        .mote(["exec", "--tty", "--detach", "--console-socket"])
+        .arg(&socket)
+        .arg("--pid-file")
+        .arg(t.dir.join("pid"))
+        .args([&id, "sh", "-c", "tty; test -t 0 && test -t 2 && echo all; read x; echo got-$x"])
+        .spawn();
+    let (pty, _) = receive(&listener);
+    let mut pty = File::from(pty);
+    exec.wait().ok();
+    let said = read_until(&mut pty, "all\r\n");
+    assert!(said.starts_with("/dev/pts/"), "{said:?}");
+    pty.write_all(b"hello\r").unwrap();
+    read_until(&mut pty, "got-hello\r\n");
+    // It is the caller's child, and its pid namespace does not end before it is reaped.
+    let pid = fs::read_to_string(t.dir.join("pid")).unwrap().parse().unwrap();
+    common::reap(nix::unistd::Pid::from_raw(pid));
+}

@@ -638,3 +638,38 @@ fn delete_and_start_twice_at_once_do_their_work_once() {
     }
     common::reap(pid);
 }
+
+#[test]
+fn a_container_that_is_kept_is_there_after_its_run() {
+    let t = Test::new();
+    let bundle = t.bundle("b", &spec(&["sh", "-c", "exit 4"]));
+    let id = t.id();
+    let run = t.mote(["run", "--keep", "-b"]).arg(&bundle).arg(&id).run();
+    assert_eq!(run.code(), 4);
+    assert_eq!(t.status(&id), "stopped");
+    t.verb("delete", &id).ok();
+    t.assert_gone(&id);
+}
+
+#[test]
+fn the_session_keyring_is_new_unless_the_caller_s_is_asked_for() {
+    if !std::path::Path::new("/proc/keys").exists() {
+        return common::skipped("this kernel has no /proc/keys");
+    }
+    let t = Test::new();
+    let mut config = spec(&["cat", "/proc/keys"]);
+    config["linux"]["maskedPaths"] = json!([]);
+    // Nobody else is this user, who sees of root's keyrings those alone that are in the own session.
+    config["process"]["user"] = json!({"uid": 54321, "gid": 54321});
+    let bundle = t.bundle("b", &config);
+    let run = |option: &[&str]| {
+        let out = t.mote(["run"]).args(option).arg("-b").arg(&bundle).arg(t.id()).run();
+        let keyrings = out.ok().lines().filter(|line| line.contains(" _ses"));
+        keyrings.map(|line| line[..8].to_owned()).collect::<Vec<_>>()
+    };
+    let (first, second) = (run(&[]), run(&[]));
+    assert!(!first.is_empty() && first != second, "the caller's: {first:?} {second:?}");
+    let kept = run(&["--no-new-keyring"]);
+    assert_eq!(kept, run(&["--no-new-keyring"]), "a new one each time");
+    assert!(kept != first && kept != second);
+}

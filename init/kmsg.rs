@@ -3,6 +3,9 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
+
+use mote::sys::file::write_all;
+use mote::sys::terminal::STDERR;
 use std::sync::OnceLock;
 
 use log::{Level, LevelFilter, Metadata, Record};
@@ -60,7 +63,7 @@ impl log::Log for Kmsg {
             }
             None => {
                 let _ = std::fmt::write(&mut message, format_args!("mote: {text}\n"));
-                std::io::stderr().write_all(message.as_bytes())
+                write_all(STDERR, message.as_bytes()).map_err(Into::into)
             }
         };
     }

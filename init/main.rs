@@ -1,5 +1,6 @@
 //! The binary: PID 1 boots the device, any other process is the command line.
 #![cfg_attr(not(test), no_main)] // see mote::sys::entry
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))] // they panic where nobody reads: see mote::output
 
 mod boot;
 mod child;
@@ -41,7 +42,7 @@ fn program(args: &[OsString]) -> i32 {
     let command = args.get(1).is_some_and(|word| mote::cli::is_command(word) || client::is_command(word));
     if std::process::id() == 1 {
         if mote::image::is_smuggled() {
-            eprintln!("mote: {}", mote::image::smuggled());
+            mote::output::complain(&format!("mote: {}", mote::image::smuggled()));
             return 1;
         }
         if !command {

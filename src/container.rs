@@ -19,7 +19,7 @@ use crate::input::{self, Input};
 use crate::json;
 use crate::netdevices;
 use crate::parent::{self, Spawn};
-use crate::plan::{self, Hooks, Overrides, Plan, When};
+use crate::plan::{self, Hooks, Overrides, Plan, Process, When};
 use crate::resctrl::{self, Group};
 use crate::seccomp;
 use crate::spec::Spec;
@@ -27,6 +27,7 @@ use crate::stage::{Ask, Failure, Stage};
 use crate::state::{Entry, Id, PidFile, Record, START_SOCKET, Status, Store, process_start};
 use crate::strings;
 use crate::sys::process::{pidfd_open, pidfd_send_signal};
+use crate::sys::terminal::{self, STDIN};
 use crate::sys::{file, socket, wait};
 use crate::userns;
 
@@ -115,6 +116,15 @@ impl Terminal<'_> {
             Self::Refused | Self::Foreground => Ok(None),
         }
     }
+}
+
+/// Prepares for a terminal that is the caller's: what its master will come through, and the child's end of it. The caller's
+/// size is set before the program runs, as it may ask for it first thing.
+pub fn callers_terminal(process: &mut Process<'_>) -> Result<(OwnedFd, OwnedFd)> {
+    if let Ok(size) = terminal::window_size(STDIN) {
+        process.console_size = Some((size.ws_row, size.ws_col));
+    }
+    socket::pair().during("socketpair", "process.terminal")
 }
 
 /// A container whose first process is well.
@@ -217,7 +227,7 @@ pub fn create(request: &Request<'_>) -> Result<Made> {
     let console = request.terminal.connect()?;
     let pidfd_to = request.pidfd_to.map(connect_pidfd).transpose()?;
     let foreground = match (request.terminal, plan.process.terminal) {
-        (Terminal::Foreground, true) => Some(socket::pair().during("socketpair", "process.terminal")?),
+        (Terminal::Foreground, true) => Some(callers_terminal(&mut plan.process)?),
         _ => None,
     };
     let terminal = match (request.terminal, plan.process.terminal) {
@@ -460,7 +470,7 @@ fn open_root(bundle: &Bundle, plan: &Plan<'_>) -> Result<OwnedFd> {
             Errno::ENOTDIR | Errno::ELOOP => "expected a directory, not a symlink or another file",
             other => crate::error::words(other),
         };
-        bundle.flawed("root.path", format!("\"{}\": {why}", path.escape_debug()))
+        bundle.flawed("root.path", format!("\"{}\": {why}", path))
     })
 }
 

@@ -37,9 +37,9 @@ use crate::state::{Id, PidFile, Record, Store};
 use crate::strings::{self, Refused, Strings};
 use crate::sys::clone::{CLONE_NEWTIME, setns};
 use crate::sys::exec::CStrList;
+use crate::sys::file;
 use crate::sys::process::{pidfd_open, pidfd_send_signal};
 use crate::sys::scheduling::sched_setaffinity;
-use crate::sys::{file, socket};
 
 /// What the caller of an exec wants.
 #[derive(Debug)]
@@ -161,7 +161,7 @@ pub fn exec(request: &Request<'_>) -> Result<i32> {
     let (ours, theirs) = match (request.terminal, process.terminal) {
         (Terminal::Console(_), true) => (None, console.as_ref().map(AsFd::as_fd)),
         (Terminal::Foreground, true) => {
-            pair = socket::pair().during("socketpair", "process.terminal")?;
+            pair = container::callers_terminal(&mut process)?;
             (Some(pair.0.as_fd()), Some(pair.1.as_fd()))
         }
         (Terminal::Refused | Terminal::Foreground, false) => (None, None),

@@ -1,5 +1,8 @@
 //! mote, the OCI runtime: `argv -> spec -> plan -> parent => child -> execve`.
 
+// `output` instead: these panic where nobody reads.
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
+
 pub mod board;
 pub mod cgroup;
 pub mod child;
@@ -19,6 +22,7 @@ pub mod label;
 pub mod live;
 pub mod netdevices;
 pub mod netns;
+pub mod output;
 pub mod parent;
 pub mod plan;
 pub mod process;

@@ -8,10 +8,11 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
-use nix::unistd::{read, write};
+use nix::unistd::read;
 
 use crate::container::{self, Request, Terminal};
 use crate::error::{During, Error, Result};
+use crate::sys::file::write_all;
 use crate::sys::process::pidfd_send_signal;
 use crate::sys::terminal::{STDIN, STDOUT};
 use crate::sys::wait::{self, How};
@@ -149,7 +150,7 @@ impl Relay {
         let mut buffer = [0; 4096];
         // EIO: nobody has the other side open any more.
         let Ok(len @ 1..) = read(&self.master, &mut buffer) else { return false };
-        put(STDOUT, buffer.get(..len).unwrap_or_default());
+        let _ = write_all(STDOUT, buffer.get(..len).unwrap_or_default()); // one that is gone gets nothing
         true
     }
 
@@ -158,13 +159,13 @@ impl Relay {
         let mut buffer = [0; 1024];
         match read(from, &mut buffer) {
             Ok(len @ 1..) => {
-                put(self.master.as_fd(), buffer.get(..len).unwrap_or_default());
+                let _ = write_all(self.master.as_fd(), buffer.get(..len).unwrap_or_default()); // as above
                 true
             }
             Err(Errno::EAGAIN | Errno::EINTR) => true,
             // The end: the container sees it as the end of what was typed.
             _ => {
-                put(self.master.as_fd(), &[4]); // VEOF
+                let _ = write_all(self.master.as_fd(), &[4]); // VEOF
                 false
             }
         }
@@ -180,18 +181,6 @@ impl Drop for Relay {
     fn drop(&mut self) {
         if let Some(saved) = &self.saved {
             let _ = tcsetattr(STDIN, SetArg::TCSANOW, saved); // a terminal that is gone needs no care
-        }
-    }
-}
-
-/// Writes all of it, waiting where the other side is slow. One that is gone gets nothing.
-fn put(to: BorrowedFd<'_>, mut bytes: &[u8]) {
-    while !bytes.is_empty() {
-        match write(to, bytes) {
-            Ok(len) => bytes = bytes.get(len..).unwrap_or_default(),
-            Err(Errno::EINTR) => {}
-            Err(Errno::EAGAIN) => drop(poll(&mut [PollFd::new(to, PollFlags::POLLOUT)], PollTimeout::NONE)),
-            Err(_) => return,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use mote::error::Result;
+use mote::output;
 
 use super::{logs, power, ps};
 use crate::steps::Steps;
@@ -22,7 +23,7 @@ pub fn run(steps: &Steps, seconds: u32) -> i32 {
     std::thread::sleep(Duration::from_secs(seconds.into()));
     let shown = show(steps);
     if let Err(error) = shown.and_then(|()| power::run("poweroff")) {
-        eprintln!("demo: {error}");
+        output::complain(&format!("demo: {error}"));
         return 1;
     }
     i32::from(!up)
@@ -52,8 +53,7 @@ fn show(steps: &Steps) -> Result<()> {
         }
     }
     let lines = screen.lines().flat_map(wrap).take(LINES);
-    lines.for_each(|line| println!("{line}"));
-    Ok(())
+    output::print(&lines.fold(String::new(), |all, line| all + &line + "\n"))
 }
 
 /// A line in pieces that fit the screen, broken at blanks where there are some.

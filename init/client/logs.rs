@@ -3,12 +3,14 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mote::error::{During as _, Error, Result};
+use mote::sys::file::write_all;
+use mote::sys::terminal::STDOUT;
 
 use crate::cri;
 use crate::logwriter::LOGS;
@@ -84,6 +86,10 @@ fn print(dir: &Path, follow: bool, tail: Option<usize>) -> Result<()> {
     }
 }
 
+fn put(line: &[u8]) -> Result<()> {
+    write_all(STDOUT, line).during("write", "standard output")
+}
+
 /// Standard output, or the last lines on their way there.
 struct Output {
     tail: Option<(usize, VecDeque<Vec<u8>>)>,
@@ -121,17 +127,13 @@ impl Output {
                 }
             }
         }
-        if self.tail.is_none() {
-            std::io::stdout().flush().during("write", "standard output")
-        } else {
-            Ok(())
-        }
+        Ok(())
     }
 
     fn emit(&mut self) -> Result<()> {
         let text = std::mem::take(&mut self.piece);
         let Some((most, lines)) = &mut self.tail else {
-            return std::io::stdout().write_all(&text).during("write", "standard output");
+            return put(&text);
         };
         lines.push_back(text);
         if lines.len() > *most {
@@ -143,9 +145,7 @@ impl Output {
     /// Prints the last lines; what comes from here on is printed at once.
     fn end_of_tail(&mut self) -> Result<()> {
         let lines = self.tail.take().map(|(_, lines)| lines).unwrap_or_default();
-        let mut out = std::io::stdout();
-        lines.iter().try_for_each(|line| out.write_all(line)).during("write", "standard output")?;
-        out.flush().during("write", "standard output")
+        lines.iter().try_for_each(|line| put(line))
     }
 }
 

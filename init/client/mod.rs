@@ -9,6 +9,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 
 use mote::error::{During as _, Error, Result};
+use mote::output;
 use nix::errno::Errno;
 use nix::sys::socket::{self, AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, sockopt};
 use nix::sys::time::{TimeVal, TimeValLike as _};
@@ -38,7 +39,7 @@ pub fn main(args: &[OsString]) -> Option<i32> {
     };
     Some(result.map_or_else(
         |error| {
-            eprintln!("mote: {error}");
+            output::complain(&format!("mote: {error}"));
             1
         },
         |()| 0,

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use mote::error::{Error, Result};
 use mote::json::{self, Str};
 use mote::object;
+use mote::output;
 
 object! {
     /// Any packet of the answer; see `control.rs`.
@@ -41,8 +42,7 @@ pub struct Listing {
 
 /// Prints the listing.
 pub fn run() -> Result<()> {
-    print!("{}", ask()?.text());
-    Ok(())
+    output::print(&ask()?.text())
 }
 
 /// Asks PID 1.

@@ -123,9 +123,7 @@ impl Cgroups {
             Errno::ENOENT => "this kernel, or the cgroup above, does not have the file",
             other => words(other),
         };
-        Error::Usage(
-            format!("{field}: write \"{}\" to {}: {why}", value.escape_debug(), path.display()).into(),
-        )
+        Error::Usage(format!("{field}: write \"{}\" to {}: {why}", value, path.display()).into())
     }
 
     /// Limits devices: by files on a host whose controller is on cgroup v1, otherwise by a program.

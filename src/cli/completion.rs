@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::options::{HELP, Kind, Opt};
 use super::{COMMANDS, Command, Context, GLOBAL};
 use crate::error::{Error, Result};
+use crate::output;
 
 pub const COMMAND: Command = Command {
     name: "completion",
@@ -24,7 +25,7 @@ fn run(context: &Context<'_>) -> Result<i32> {
         Some("fish") => fish(),
         _ => return Err(Error::Usage("completion: expected bash, zsh or fish".into())),
     };
-    print!("{text}");
+    output::print(&text)?;
     Ok(0)
 }
 

@@ -12,6 +12,7 @@ use super::{Command, Context};
 use crate::cgroup::stats::{Sampler, Stats, Usage, oom_kills};
 use crate::cgroup::{Cgroup, Cgroups, Where};
 use crate::error::{During, Result};
+use crate::output;
 use crate::sys::process::pidfd_open;
 use crate::{json, live};
 
@@ -43,10 +44,7 @@ fn run(context: &Context<'_>) -> Result<i32> {
     let (cgroups, cgroup, record) = live::look(&context.root, &id)?;
     let sampler = Sampler::new(&cgroups, &cgroup);
     let stats = || match sampler.sample() {
-        Ok(stats) => {
-            println!("{}", line(id.as_str(), &stats, &cgroups, &cgroup));
-            Ok(())
-        }
+        Ok(stats) => output::print(&format!("{}\n", line(id.as_str(), &stats, &cgroups, &cgroup))),
         // Its cgroup was removed meanwhile: the end of what there is to tell.
         Err(Errno::ENODEV) => Ok(()),
         Err(errno) => Err(errno).during("read", "statistics"),
@@ -80,7 +78,7 @@ fn run(context: &Context<'_>) -> Result<i32> {
         drop(fds);
         if pressed || ended {
             for _ in 0..oom.as_mut().map_or(0, |oom| oom.happened(pressed)) {
-                println!("{{\"type\":\"oom\",\"id\":\"{}\"}}", id.as_str());
+                output::print(&format!("{{\"type\":\"oom\",\"id\":\"{}\"}}\n", id.as_str()))?;
             }
         }
         if ended {

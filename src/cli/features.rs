@@ -8,6 +8,7 @@ use super::{Command, Context};
 use crate::board::{COMMIT, VERSION};
 use crate::error::Result;
 use crate::json::escape;
+use crate::output;
 use crate::plan::HOOK_KINDS;
 use crate::seccomp::{names, profile};
 use crate::sys::seccomp;
@@ -23,7 +24,7 @@ pub const COMMAND: Command = Command {
 };
 
 fn run(_: &Context<'_>) -> Result<i32> {
-    println!("{}", features());
+    output::print(&format!("{}\n", features()))?;
     Ok(0)
 }
 

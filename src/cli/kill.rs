@@ -28,7 +28,7 @@ pub const REGEX: Opt = Opt {
 fn run(context: &Context<'_>) -> Result<i32> {
     let word = context.options.arguments().get(1).map_or("SIGTERM".into(), |word| word.to_string_lossy());
     let signal = tables::signal(&word).ok_or_else(|| {
-        let word = word.escape_debug();
+        let word = word;
         Error::Usage(
             format!("kill: unknown signal \"{word}\": expected 1 to 64, or a name such as TERM").into(),
         )

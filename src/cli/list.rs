@@ -6,6 +6,7 @@ use super::options::{Kind, Opt};
 use super::{Command, Context};
 use crate::container;
 use crate::error::Result;
+use crate::output;
 use crate::state::{Record, Status};
 
 pub const COMMAND: Command = Command {
@@ -26,16 +27,16 @@ fn run(context: &Context<'_>) -> Result<i32> {
     let format = context.options.text("format");
     let records = container::list(&context.root, context.root_given)?;
     if context.options.has("quiet") {
-        records.iter().for_each(|record| println!("{}", record.id.as_str()));
+        output::print(&records.iter().map(|record| format!("{}\n", record.id.as_str())).collect::<String>())?;
         return Ok(0);
     }
     let owned = |record: &Record| owner(&context.root.join(record.id.as_str()));
     match format.as_deref() {
         // Go prints a list that was never made as null, and callers know it.
-        Some("json") if records.is_empty() => println!("null"),
+        Some("json") if records.is_empty() => output::print("null\n")?,
         Some("json") => {
             let all: Vec<_> = records.iter().map(|record| record.to_json("", &owned(record))).collect();
-            println!("[{}]", all.join(","));
+            output::print(&format!("[{}]\n", all.join(",")))?;
         }
         None | Some("table" | "") => {
             let row = |record: &Record| {
@@ -45,7 +46,7 @@ fn run(context: &Context<'_>) -> Result<i32> {
                 let (id, created) = (record.id.as_str().to_owned(), record.created.clone());
                 [id, pid.to_string(), status.word().to_owned(), bundle, created, owned(record)]
             };
-            table(&records.iter().map(row).collect::<Vec<_>>());
+            table(&records.iter().map(row).collect::<Vec<_>>())?;
         }
         Some(_) => return Err(context.wrong("format", "expected table or json")),
     }
@@ -59,17 +60,20 @@ fn owner(directory: &std::path::Path) -> String {
 }
 
 /// Columns at least 12 wide and 3 apart, as runc prints them.
-fn table(rows: &[[String; 6]]) {
+fn table(rows: &[[String; 6]]) -> Result<()> {
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column)).map(String::len);
         cells.chain(HEADER.get(column).map(|title| title.len())).max().unwrap_or(0)
     };
     let widths: Vec<_> = (0..HEADER.len()).map(|column| (width(column) + 3).max(12)).collect();
-    let line = |cells: [&str; 6]| {
+    let mut text = String::new();
+    let mut line = |cells: [&str; 6]| {
         let padded: String =
             cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        println!("{}", padded.trim_end());
+        text.push_str(padded.trim_end());
+        text.push('\n');
     };
     line(HEADER);
     rows.iter().for_each(|row| line(row.each_ref().map(String::as_str)));
+    output::print(&text)
 }

@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 
 use crate::error::{During, Error, Result};
 use crate::json::{Writer, escape};
+use crate::output;
 use crate::time::now_rfc3339;
 
 /// The log of one command.
@@ -80,8 +81,8 @@ impl Log {
     /// Tells a failure and returns `status`.
     pub fn failure(&self, error: &Error, status: i32) -> i32 {
         let message = error.to_string();
-        // Engines match texts on standard error also when they gave a log file. Where it is closed, nobody asked.
-        let _ = writeln!(std::io::stderr(), "mote: {message}");
+        // Engines match texts on standard error also when they gave a log file.
+        output::complain(&format!("mote: {message}"));
         self.line("error", &message);
         status
     }
@@ -157,7 +158,7 @@ impl log::Log for Warnings {
         };
         let message = record.args().to_string();
         if self.0.to.is_none() {
-            let _ = writeln!(std::io::stderr(), "mote: {level}: {message}");
+            output::complain(&format!("mote: {level}: {message}"));
         }
         self.0.line(level, &message);
     }

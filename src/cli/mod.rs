@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::container;
 use crate::error::{Error, Result};
+use crate::output;
 use crate::state::{Id, default_root};
 
 mod completion;
@@ -146,6 +147,10 @@ pub fn main(args: &[OsString]) -> i32 {
         Ok(level) => log.install(level),
         Err(error) => return log.failure(&error, 1),
     }
+    let printed = |text: &str, status| match output::print(text) {
+        Ok(()) => status,
+        Err(error) => log.failure(&error, 1),
+    };
     // As runc reads it: Go's words for true and false.
     let rootless = match globals.text("rootless").as_deref() {
         None | Some("auto") => None,
@@ -154,16 +159,13 @@ pub fn main(args: &[OsString]) -> i32 {
         Some(_) => return log.failure(&Error::Usage("--rootless: expected true, false or auto".into()), 1),
     };
     if globals.has("version") {
-        print!("{}", help::version());
-        return 0;
+        return printed(&help::version(), 0);
     }
     let Some((name, words)) = rest.split_first() else {
-        print!("{}", help::all());
-        return if globals.has("help") { 0 } else { UNKNOWN_COMMAND };
+        return printed(&help::all(), if globals.has("help") { 0 } else { UNKNOWN_COMMAND });
     };
     if name == "help" {
-        print!("{}", help::all());
-        return 0;
+        return printed(&help::all(), 0);
     }
     // Before their options, of which there are many: CRIU would have to be asked, a program that a device does not have.
     if name == "checkpoint" || name == "restore" {
@@ -172,8 +174,7 @@ pub fn main(args: &[OsString]) -> i32 {
     }
     let Some(command) = COMMANDS.iter().find(|command| name == command.name) else {
         let name = name.to_string_lossy();
-        let error =
-            Error::Usage(format!("unknown command \"{}\"; see mote --help", name.escape_debug()).into());
+        let error = Error::Usage(format!("unknown command \"{}\"; see mote --help", name).into());
         return log.failure(&error, UNKNOWN_COMMAND);
     };
     match execute(command, &globals, rootless, words) {
@@ -225,7 +226,7 @@ fn execute(
     let until = if command.count.1 == usize::MAX { options::Until::Second } else { options::Until::End };
     let (options, _) = options::parse(command.options, words, until)?;
     if options.has("help") {
-        print!("{}", help::one(command));
+        output::print(&help::one(command))?;
         return Ok(0);
     }
     let (least, most) = command.count;

@@ -86,7 +86,7 @@ pub fn parse<'a>(
             |opt: &&Opt| opt.name.as_bytes() == name || opt.short.is_some_and(|c| [c as u8] == name);
         let Some(opt) = table.iter().chain([&HELP]).find(matches) else {
             let word = word.to_string_lossy();
-            return Err(Error::Usage(format!("unknown option \"{}\"", word.escape_debug()).into()));
+            return Err(Error::Usage(format!("unknown option \"{}\"", word).into()));
         };
         rest = after;
         match (opt.kind, value) {

@@ -1,7 +1,6 @@
 //! `mote seccomp explain`: what `linux.seccomp` of a config.json means, for a person.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::{Command, Context};
@@ -9,6 +8,7 @@ use crate::container::CONFIG_MAX;
 use crate::error::{Error, Result};
 use crate::input::{self, Input};
 use crate::json;
+use crate::output;
 use crate::seccomp::compile::compile;
 use crate::seccomp::profile::{Profile, Wrong};
 use crate::seccomp::{default, explain, too_long};
@@ -48,8 +48,7 @@ fn run(context: &Context<'_>) -> Result<i32> {
     let wrong = |wrong: Wrong| flaw(&format!("linux.seccomp.{}", wrong.0), &wrong.1);
     let profile = Profile::check(&seccomp).map_err(wrong)?.ok_or_else(none)?;
     let program = compile(&profile).ok_or_else(|| flaw("linux.seccomp.syscalls", &too_long()))?;
-    print(&explain::explain(&profile, &program));
-    Ok(0)
+    Ok(print(&explain::explain(&profile, &program)))
 }
 
 /// Explains the profile of mote's own, for a container without capabilities.
@@ -63,11 +62,10 @@ fn runtime_default() -> i32 {
     let profile = default::profile(0);
     out.push('\n');
     out.push_str(&explain::explain(&profile, &compile(&profile).unwrap_or_default()));
-    print(&out);
-    0
+    print(&out)
 }
 
-/// A reader that has seen enough, such as head, closes its end.
-fn print(text: &str) {
-    let _ = std::io::stdout().write_all(text.as_bytes());
+/// Prints and says with which status to end.
+fn print(text: &str) -> i32 {
+    output::print(text).map_or(1, |()| 0) // a reader that has seen enough closed its end
 }

@@ -3,6 +3,7 @@
 use super::{Command, Context};
 use crate::container;
 use crate::error::Result;
+use crate::output;
 
 pub const COMMAND: Command = Command {
     name: "state",
@@ -15,6 +16,6 @@ pub const COMMAND: Command = Command {
 
 fn run(context: &Context<'_>) -> Result<i32> {
     // runc ends it without a newline and with an owner that is always empty; callers compare.
-    print!("{}", container::state(&context.root, &context.id()?)?.to_json("  ", ""));
+    output::print(&container::state(&context.root, &context.id()?)?.to_json("  ", ""))?;
     Ok(0)
 }

@@ -186,9 +186,7 @@ fn one<'a>(
             return wrong(at("source"), "a bind mount needs a path");
         }
         if !data.is_empty() {
-            return Err(
-                (at("options"), format!("a bind mount has no option \"{}\"", data.escape_default())).into()
-            );
+            return Err((at("options"), format!("a bind mount has no option \"{}\"", data)).into());
         }
         mount.source = on_host(strings, bundle, entry.source).map_err(|e| refused(&at("source"), e))?;
         return Ok((mount, idmap));

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
 use syscalls::{Sysno, syscall};
 
@@ -90,6 +91,19 @@ pub fn getcwd(buffer: &mut [u8]) -> Result<&[u8], Errno> {
     // SAFETY: the kernel writes at most `buffer.len()` bytes into a live slice of that length.
     let len = checked(unsafe { syscall!(Sysno::getcwd, buffer.as_mut_ptr(), buffer.len()) })?;
     buffer.get(..len).ok_or(Errno::ERANGE)
+}
+
+/// `write(2)` until all of it is written, waiting where the other side is slow.
+pub fn write_all(to: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Errno> {
+    while !bytes.is_empty() {
+        match nix::unistd::write(to, bytes) {
+            Ok(len) => bytes = bytes.get(len..).unwrap_or_default(),
+            Err(Errno::EINTR) => {}
+            Err(Errno::EAGAIN) => drop(poll(&mut [PollFd::new(to, PollFlags::POLLOUT)], PollTimeout::NONE)),
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
 }
 
 /// `flock(2)`: waits for the exclusive lock on `file`, or lets it go for all copies of the descriptor.

@@ -13,6 +13,10 @@ use super::checked;
 // SAFETY: `entry::open_standard` has opened it if the caller had not, and nobody closes it.
 pub const STDIN: BorrowedFd<'static> = unsafe { BorrowedFd::borrow_raw(0) };
 
+/// Standard error, likewise.
+// SAFETY: as above.
+pub const STDERR: BorrowedFd<'static> = unsafe { BorrowedFd::borrow_raw(2) };
+
 /// Standard output, likewise.
 // SAFETY: as above.
 pub const STDOUT: BorrowedFd<'static> = unsafe { BorrowedFd::borrow_raw(1) };

@@ -194,7 +194,8 @@ fn environment<'a>(
         };
         let name = &entry.to_bytes()[..=equals];
         if !overrides.env.iter().any(|other| other.as_bytes().starts_with(name)) {
-            env.push(entry);
+            // Of two with the same name programs see the first, and mean the last: so do runc and crun.
+            env.put(name, entry);
         }
     }
     for entry in overrides.env {

@@ -29,6 +29,15 @@ impl<'a> CStrList<'a> {
         self.pointers.insert(last, string.as_ptr());
     }
 
+    /// Puts one string in the place of the first that begins with `name`, or at the end.
+    pub fn put(&mut self, name: &[u8], string: &'a CStr) {
+        let found = self.iter().position(|other| other.to_bytes().starts_with(name));
+        match found {
+            Some(at) => self.pointers[at] = string.as_ptr(),
+            None => self.push(string),
+        }
+    }
+
     /// The strings in order.
     pub fn iter(&self) -> impl Iterator<Item = &'a CStr> + '_ {
         // SAFETY: every pointer but the last came out of a `&'a CStr` in `push`.

@@ -2,7 +2,11 @@
 //! docs/differences.md lists.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "../common/mod.rs"]
 mod common;
+
+mod cases;
+mod table;
 
 use common::{Test, spec};
 use serde_json::{Value, json};

@@ -670,3 +670,37 @@ fn a_joined_namespace_that_cannot_be_had_is_named() {
         t.run(&config).fails_saying(words);
     }
 }
+
+#[test]
+fn the_config_that_spec_writes_for_an_unprivileged_user_runs() {
+    let t = Test::new();
+    let bundle = bundle(&t, "b", &json!({}), USER);
+    fs::remove_file(bundle.join("config.json")).unwrap();
+    as_user(&t, &["spec", "--rootless", "--bundle"]).arg(&bundle).run().ok();
+    let file = bundle.join("config.json");
+    let mut config: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    assert_eq!(config["linux"]["uidMappings"], map(&[(0, USER, 1)]));
+    assert_eq!(config["linux"]["gidMappings"], map(&[(0, USER, 1)]));
+    let kinds: Vec<&str> = config["linux"]["namespaces"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|n| n["type"].as_str().unwrap())
+        .collect();
+    assert!(kinds.contains(&"user") && !kinds.contains(&"network"), "{kinds:?}");
+    assert!(config["linux"].get("resources").is_none_or(Value::is_null), "{config}");
+    let of = |config: &Value, destination: &str| {
+        config["mounts"].as_array().unwrap().iter().find(|m| m["destination"] == destination).unwrap().clone()
+    };
+    assert_eq!(
+        (of(&config, "/sys")["type"].as_str(), of(&config, "/sys")["source"].as_str()),
+        (Some("none"), Some("/sys"))
+    );
+    assert_eq!(of(&config, "/sys")["options"][0], "rbind");
+    assert!(!of(&config, "/dev/pts").to_string().contains("gid="));
+    config["process"]["terminal"] = json!(false);
+    config["process"]["args"] = json!(["id", "-u"]);
+    fs::write(&file, config.to_string()).unwrap();
+    let id = t.id();
+    assert_eq!(as_user(&t, &["run", "--bundle"]).arg(&bundle).arg(id).run().ok(), "0\n");
+}

@@ -594,6 +594,21 @@ pub fn state(root: &Path, id: &Id) -> Result<Record> {
     Store::open(root, false).or_else(|e| gone(e, id))?.find(id)?.load()
 }
 
+/// All processes of a container, in order; none of one that has stopped.
+pub fn processes(root: &Path, id: &Id) -> Result<Vec<Pid>> {
+    let record = state(root, id)?;
+    if record.status_now() == Status::Stopped {
+        return Ok(Vec::new());
+    }
+    // Without a cgroup nobody knows of others.
+    let mut all = Cgroups::detect().open(&record.place())?.processes();
+    if all.is_empty() {
+        all.push(record.pid);
+    }
+    all.sort_unstable();
+    Ok(all)
+}
+
 /// Signals a container's first process; with `all` every process in its cgroup.
 pub fn kill(root: &Path, id: &Id, signal: i32, all: bool) -> Result<()> {
     let record = state(root, id)?;

@@ -673,3 +673,41 @@ fn the_session_keyring_is_new_unless_the_caller_s_is_asked_for() {
     assert_eq!(kept, run(&["--no-new-keyring"]), "a new one each time");
     assert!(kept != first && kept != second);
 }
+
+#[test]
+fn ps_lists_the_processes_of_a_container() {
+    let t = Test::new();
+    let id = t.detached(&spec(&["sh", "-c", "sleep 1004 & sleep 1005 & wait"]));
+    let pid = t.pid(&id).as_raw();
+    let pids = || -> Vec<i32> {
+        let out = t.mote(["ps", "--format", "json", &id]).run();
+        let text = out.ok();
+        assert!(text.starts_with('[') && text.ends_with("]\n") && text.lines().count() == 1, "{text}");
+        serde_json::from_str(text).unwrap()
+    };
+    let end = Instant::now() + Duration::from_secs(20);
+    while pids().len() < 3 {
+        assert!(Instant::now() < end, "{:?}", pids());
+    }
+    let all = pids();
+    assert!(all.contains(&pid) && all.len() == 3, "{pid}: {all:?}");
+    for pid in &all {
+        assert!(fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap().contains(&id), "{pid}");
+    }
+    if common::is_mote() {
+        let table = t.mote(["ps", &id]).run().ok().to_owned();
+        let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!((rows.len(), &rows[0][..3]), (4, &["UID", "PID", "PPID"][..]), "{table}");
+        assert!(table.contains("sleep 1004\n") && table.contains("sleep 1005\n"), "{table}");
+        assert!(
+            rows[1..].iter().all(|row| row[0] == "0" && all.contains(&row[1].parse().unwrap())),
+            "{table}"
+        );
+        t.mote(["ps", "-f", "xml", &id]).run().fails_saying(&["--format"]);
+        t.mote(["ps", &id, "aux"]).run().fails_saying(&["refused"]);
+    }
+    t.mote(["kill", &id, "KILL"]).run().ok();
+    t.wait_status(&id, "stopped");
+    assert_eq!(t.mote(["ps", "-f", "json", &id]).run().ok(), "null\n");
+    t.mote(["ps", "-f", "json", "nobody"]).run().fails_saying(&["does not exist"]);
+}

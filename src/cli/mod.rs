@@ -23,6 +23,7 @@ mod list;
 mod log;
 mod options;
 mod pause;
+mod ps;
 mod regex;
 mod run;
 mod seccomp;
@@ -79,6 +80,7 @@ const COMMANDS: &[&Command] = &[
     &kill::COMMAND,
     &list::COMMAND,
     &pause::PAUSE,
+    &ps::COMMAND,
     &pause::RESUME,
     &run::COMMAND,
     &seccomp::COMMAND,

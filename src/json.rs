@@ -89,7 +89,6 @@ macro_rules! shapes {
             Object(&'t mut dyn Object<'de>),
             List(&'t mut dyn Grow<'de>),
             Pairs(&'t mut dyn Grow<'de>),
-            Present(&'t mut bool),
         }
 
         impl Shape<'_, '_> {
@@ -100,7 +99,6 @@ macro_rules! shapes {
                     Self::Str(_) => "expected a string",
                     Self::Object(_) | Self::Pairs(_) => "expected an object",
                     Self::List(_) => "expected an array",
-                    Self::Present(_) => "expected a value",
                 }
             }
         }
@@ -114,10 +112,6 @@ macro_rules! shapes {
                     Self::Object(object) => deserializer.deserialize_map(Fields(object))?,
                     Self::List(list) => deserializer.deserialize_seq(Elements(list))?,
                     Self::Pairs(pairs) => deserializer.deserialize_map(Entries(pairs))?,
-                    Self::Present(present) => {
-                        IgnoredAny::deserialize(deserializer)?;
-                        *present = true;
-                    }
                 }
                 Ok(())
             }
@@ -312,16 +306,6 @@ impl<'de, T: Value<'de> + Default> Grow<'de> for Pairs<'de, T> {
 impl<'de, T: Value<'de> + Default> Value<'de> for Pairs<'de, T> {
     fn shape(&mut self) -> Shape<'_, 'de> {
         Shape::Pairs(self)
-    }
-}
-
-/// Something of any shape that is only asked for being there.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Present(pub bool);
-
-impl<'de> Value<'de> for Present {
-    fn shape(&mut self) -> Shape<'_, 'de> {
-        Shape::Present(&mut self.0)
     }
 }
 

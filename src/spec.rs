@@ -1,6 +1,5 @@
-//! `config.json` as it stands: runtime-spec's names and shape, every field optional, nothing checked but types.
-//!
-//! What mote does not do yet is read as [`Present`], so that [`plan`](crate::plan) can refuse it by name.
+//! `config.json` as it stands: runtime-spec's names and shape, every field optional, nothing checked but types: the rest is
+//! up to [`plan`](crate::plan).
 
 use crate::json::{List, Pairs, Str};
 use crate::object;

@@ -54,6 +54,8 @@ say readonly sh -c 'echo x >/etc/kept/file'
 say root sh -c 'echo x >/file'
 say hidden_call mkdir /scratch/new
 say bound cat /bound/file
+say mapped stat -c '%u %g' /bound/file /mapped/file
+say copied cat /etc/copied/file
 say start_container cat /scratch/startContainer
 "#;
 
@@ -95,6 +97,13 @@ fn full(t: &Test, bundle: &Path) -> Value {
     add_mount(&mut config, "/run", "tmpfs", "tmpfs", &["nodev", "mode=755"]);
     let bound = t.dir.join("bound").display().to_string();
     add_mount(&mut config, "/bound", "bind", &bound, &["rbind", "rro", "rnosuid", "rslave"]);
+    // Seen through a mapping of its own, root's files are the container's root's.
+    let mapping = json!([{"containerID": 0, "hostID": OUTSIDE, "size": 65536}]);
+    config["mounts"].as_array_mut().unwrap().push(json!({
+        "destination": "/mapped", "type": "bind", "source": bound, "options": ["rbind", "idmap"],
+        "uidMappings": mapping, "gidMappings": mapping,
+    }));
+    add_mount(&mut config, "/etc/copied", "tmpfs", "tmpfs", &["tmpcopyup", "size=1m"]);
     let log = t.dir.join("hooks").display().to_string();
     for kind in KINDS {
         let script = match kind {
@@ -157,7 +166,7 @@ fn every_field_at_once() {
     let bundle = t.dir.join("b");
     common::make_rootfs(&bundle.join("rootfs"));
     let rootfs = bundle.join("rootfs");
-    for directory in ["scratch", "run", "bound", "etc/hidden", "etc/kept"] {
+    for directory in ["scratch", "run", "bound", "mapped", "etc/hidden", "etc/kept", "etc/copied"] {
         fs::create_dir(rootfs.join(directory)).unwrap();
     }
     for applet in ["ionice", "tty"] {
@@ -166,6 +175,7 @@ fn every_field_at_once() {
     fs::write(rootfs.join("etc/secret"), "seen").unwrap();
     fs::write(rootfs.join("etc/hidden/file"), "seen").unwrap();
     fs::write(rootfs.join("etc/kept/file"), "kept").unwrap();
+    fs::write(rootfs.join("etc/copied/file"), "from the image").unwrap();
     fs::create_dir(t.dir.join("bound")).unwrap();
     fs::write(t.dir.join("bound/file"), "from the host").unwrap();
     let mut config = full(&t, &bundle);
@@ -221,6 +231,8 @@ fn every_field_at_once() {
     is("domainname", "example.org");
     has("root", "Read-only file system");
     has("bound", "from the host");
+    is("mapped", "65534 65534|0 0");
+    is("copied", "from the image");
     let mounts: Vec<Vec<&str>> = seen("mounts").split('|').map(|line| line.split(' ').collect()).collect();
     let mount = |target: &str| {
         let found = mounts.iter().rfind(|m| m[4] == target).unwrap_or_else(|| panic!("{target}: {mounts:?}"));

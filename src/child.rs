@@ -10,6 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
+use nix::mount::MsFlags;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
@@ -332,7 +333,7 @@ fn mounts(plan: &Plan<'_>, gear: &Gear<'_>) -> Result<Option<OwnedFd>, Failure> 
     if gear.on_initramfs {
         crate::initramfs::leave(plan.rootfs, true).at(Stage::Initramfs, 0)?;
     }
-    let root = rootfs::bind_root(plan.rootfs).at(Stage::Root, 0)?;
+    let root = rootfs::bind_root(plan.rootfs, plan.propagation).at(Stage::Root, 0)?;
     for (i, mount) in plan.mounts.iter().enumerate() {
         let source = gear.sources.get(i).and_then(Option::as_ref);
         rootfs::apply(root.as_fd(), mount, source).at(Stage::Mount, i)?;
@@ -371,7 +372,10 @@ fn mounts(plan: &Plan<'_>, gear: &Gear<'_>) -> Result<Option<OwnedFd>, Failure> 
     if plan.root_readonly {
         rootfs::make_root_readonly(root.as_fd()).at(Stage::RootReadonly, 0)?;
     }
-    rootfs::pivot(root.as_fd()).at(Stage::Pivot, 0)?;
+    if plan.propagation.contains(MsFlags::MS_UNBINDABLE) {
+        rootfs::make_unbindable(root.as_fd()).at(Stage::Propagation, 0)?;
+    }
+    rootfs::pivot(root.as_fd(), plan.propagation).at(Stage::Pivot, 0)?;
     Ok(terminal)
 }
 

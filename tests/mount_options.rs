@@ -343,3 +343,60 @@ fn flags_that_are_locked_in_a_user_namespace_are_kept_and_cannot_be_taken_off() 
         }
     }
 }
+
+#[test]
+fn the_propagation_of_the_root_is_as_the_config_says() {
+    mote_only!("runc 1.1.5 changes the topmost mount alone, and leaves mounts of the container on the host");
+    let t = Test::new();
+    let data = t.dir.join("data");
+    fs::create_dir(&data).unwrap();
+    // value, what the root is, what a volume is that the host shares, whether a mount in it shows on the host
+    let cases = [
+        ("", "master:", "master:", false),
+        ("slave", "master:", "master:", false),
+        ("private", "", "", false),
+        ("shared", "", "shared:", true),
+        ("rshared", "", "shared:", true),
+        ("unbindable", "unbindable", "", false),
+    ];
+    for (n, (value, root, volume, shows)) in cases.iter().enumerate() {
+        let script = "grep -E ' (/|/mnt) ' /proc/self/mountinfo; mkdir /mnt/sub; mount -t tmpfs it /mnt/sub";
+        let mut config = spec(&["sh", "-c", script]);
+        let all = json!(["CAP_SYS_ADMIN"]);
+        config["process"]["capabilities"] = json!({"bounding": all, "effective": all, "permitted": all});
+        add_mount(&mut config, "/mnt", "bind", data.to_str().unwrap(), &["rbind"]);
+        if !value.is_empty() {
+            config["linux"]["rootfsPropagation"] = json!(value);
+        }
+        let bundle = t.bundle(&format!("b{n}"), &config);
+        let id = t.id();
+        // A host of its own whose mounts are all shared: nothing of it may be gone afterwards.
+        let host = format!(
+            "mount --make-rshared /; mount -t tmpfs it {0}; mount --make-shared {0}; before=$(wc -l </proc/self/mountinfo); \
+             \"$@\"; code=$?; ls /proc/1/stat /sys/kernel /dev/null >/dev/null || exit 97; \
+             grep -q ' {0}/sub ' /proc/self/mountinfo && echo shows; umount {0}/sub 2>/dev/null; \
+             [ $(wc -l </proc/self/mountinfo) = $before ] || exit 98; exit $code",
+            data.display()
+        );
+        let out = t
+            .mote(["run", "-b"])
+            .arg(bundle)
+            .arg(&id)
+            .under(["unshare", "-m", "--propagation", "private", "bash", "-c", &host, "bash"])
+            .run();
+        let text = out.ok();
+        let optional = |point: &str| {
+            let line =
+                text.lines().find(|l| l.split(' ').nth(4) == Some(point)).unwrap_or_else(|| panic!("{out}"));
+            let fields: Vec<&str> = line.split(' ').skip(6).take_while(|f| *f != "-").collect();
+            fields.join(" ")
+        };
+        for (point, expected) in [("/", root), ("/mnt", volume)] {
+            let found = optional(point);
+            let fits = if expected.is_empty() { found.is_empty() } else { found.starts_with(expected) };
+            assert!(fits, "{value}: {point} is {found:?}: {out}");
+        }
+        assert_eq!(text.contains("shows"), *shows, "{value}: {out}");
+    }
+    t.assert_nothing_left();
+}

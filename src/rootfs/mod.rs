@@ -27,17 +27,34 @@ use walk::{Missing, resolve, resolve_or_make};
 /// No string, for the arguments of mount(2) that are not needed.
 const NONE: Option<&CStr> = None;
 
-/// Cuts the mount namespace off from the host's, so that nothing mounted here shows there.
+/// Cuts the mount namespace off from the host's, so that nothing mounted here shows there; but for `MS_SHARED`, which leaves
+/// what is shared as it is. What is unbindable could not be bound, so that is for the end: see [`make_unbindable`].
 pub fn detach(propagation: MsFlags) -> nix::Result<()> {
-    mount(NONE, c"/", NONE, propagation, NONE)
+    let unbindable = propagation.contains(MsFlags::MS_UNBINDABLE);
+    let kind = if unbindable { MsFlags::MS_PRIVATE | MsFlags::MS_REC } else { propagation };
+    mount(NONE, c"/", NONE, kind, NONE)
 }
 
 /// Makes the root filesystem a mount of its own and returns it.
-pub fn bind_root(path: &CStr) -> nix::Result<Passing> {
+pub fn bind_root(path: &CStr, propagation: MsFlags) -> nix::Result<Passing> {
     let tree = clone_tree(At::Path(path, false), true)?;
+    if propagation.contains(MsFlags::MS_SHARED) {
+        // Neither the new root nor what it is mounted on may be shared, pivot_root(2). What `/` is mounted on is known to
+        // be the root of a mount, which the directory above the root filesystem need not be.
+        mount(NONE, c"/", NONE, MsFlags::MS_PRIVATE, NONE)?;
+        mount_setattr(tree.as_fd(), false, 0, 0, MsFlags::MS_PRIVATE.bits())?;
+        let target = Passing::from(file::open(c"/", OFlag::O_PATH | OFlag::O_DIRECTORY)?);
+        move_mount(tree.as_fd(), target.as_fd())?;
+        return Ok(tree);
+    }
     let target = Passing::from(file::open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW)?);
     move_mount(tree.as_fd(), target.as_fd())?;
     Ok(tree)
+}
+
+/// Does what `linux.rootfsPropagation` says of the root itself, once everything is mounted.
+pub fn make_unbindable(root: BorrowedFd<'_>) -> nix::Result<()> {
+    mount_setattr(root, false, 0, 0, MsFlags::MS_UNBINDABLE.bits())
 }
 
 fn clone_tree(from: At<'_>, recursive: bool) -> nix::Result<Passing> {
@@ -259,10 +276,19 @@ pub fn bind_console(root: BorrowedFd<'_>, terminal: BorrowedFd<'_>) -> nix::Resu
 }
 
 /// Makes `root` the root of the mount namespace and lets go of the old one; pivot_root(2).
-pub fn pivot(root: BorrowedFd<'_>) -> nix::Result<()> {
+pub fn pivot(root: BorrowedFd<'_>, propagation: MsFlags) -> nix::Result<()> {
+    let old = match propagation.contains(MsFlags::MS_SHARED) {
+        true => Some(Passing::from(file::open(c"/", OFlag::O_PATH | OFlag::O_DIRECTORY)?)),
+        false => None,
+    };
     fchdir(root)?;
     nix::unistd::pivot_root(c".", c".")?;
     // The old root is now mounted on the new one, under our feet.
+    if let Some(old) = old {
+        // What is unmounted here must stay mounted on the host.
+        fchdir(old.as_fd())?;
+        mount(NONE, c".", NONE, MsFlags::MS_SLAVE | MsFlags::MS_REC, NONE)?;
+    }
     umount2(c".", MntFlags::MNT_DETACH)?;
     chdir(c"/")
 }

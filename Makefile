@@ -8,7 +8,7 @@ HOST := $(shell uname -m)
 
 export BOARD
 .DELETE_ON_ERROR:
-.PHONY: all help plain debug size bundle image demo-images qemu-images demo run test test-engines engines soak bench bench-boot docs lint clean setup-qemu FORCE
+.PHONY: all help plain debug size bundle image demo-images qemu-images demo run test test-engines engines fuzz soak bench bench-boot docs lint clean setup-qemu FORCE
 
 all: $(ARCHES:%=target/dist/%/mote) target/dist/mote ## The shipping binary of each architecture: target/dist/<arch>/mote
 
@@ -135,6 +135,10 @@ test-engines: target/dist/mote ## Podman, containerd and Docker with mote, in na
 engines: target/dist/mote ## The same with runc and crun too; writes the table of docs/engines.md
 	@./setup.sh engines
 	@tests/engines/run --mote target/dist/mote --write docs/engines.md
+
+SECONDS ?= 600
+fuzz: ## The parser, the planner and the seccomp compiler on any bytes, SECONDS=600 each; needs a nightly toolchain
+	@tools/fuzz $(SECONDS) parse plan seccomp
 
 soak: target/dist/mote ## The tests that count, in full: 1,000 rounds of a life, 10,000 runs, 10,000 mutated configs
 	@./setup.sh test

@@ -1,6 +1,6 @@
 //! `config.json` files as containerd, Docker and Podman wrote them (samples/), run through the whole life of a container.
 //!
-//! Paths are adapted to the test, and hooks are taken out: their programs are the engines'.
+//! Only paths are adapted to the test, that of Docker's hook among them: the program is the engine's own.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;
@@ -43,17 +43,23 @@ fn bundle(t: &Test, name: &str, mut config: Value) -> (PathBuf, Value) {
         }
         mount["source"] = json!(source);
     }
+    for hook in config.pointer_mut("/hooks/prestart").and_then(Value::as_array_mut).into_iter().flatten() {
+        let program = bundle.join("hook");
+        let args = hook["args"].as_array().unwrap().iter().map(|a| a.as_str().unwrap()).collect::<Vec<_>>();
+        let script = format!(
+            "#!/bin/sh\n[ \"$*\" = '{}' ] && exec cat >'{}'\n",
+            args[1..].join(" "),
+            bundle.join("hooked").display()
+        );
+        fs::write(&program, script).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        hook["path"] = json!(program);
+    }
     config["root"]["path"] = json!(rootfs);
     config["linux"]["cgroupsPath"] =
         json!(format!("/{}-{name}", t.dir.file_name().unwrap().to_str().unwrap()));
     common::write_config(&bundle, &config);
     (bundle, config)
-}
-
-/// Takes out what only the engine could answer.
-fn reduced(mut config: Value) -> Value {
-    config.as_object_mut().unwrap().remove("hooks");
-    config
 }
 
 /// Makes joined namespaces new ones.
@@ -67,7 +73,7 @@ fn own_namespaces(config: &mut Value) {
 fn the_configs_of_engines_run_through_a_whole_life() {
     let t = Test::new();
     for (name, text) in SAMPLES {
-        let mut config = reduced(serde_json::from_str(text).unwrap());
+        let mut config: Value = serde_json::from_str(text).unwrap();
         own_namespaces(&mut config);
         let (bundle, config) = bundle(&t, name, config);
         let id = t.create(&bundle);
@@ -76,6 +82,10 @@ fn the_configs_of_engines_run_through_a_whole_life() {
         t.verb("start", &id).ok();
         assert_eq!(t.status(&id), "running", "{name}");
         check_inside(&t, name, &id, &config);
+        if !config["hooks"].is_null() {
+            let state: Value = serde_json::from_slice(&fs::read(bundle.join("hooked")).unwrap()).unwrap();
+            assert_eq!(state["pid"].as_i64(), Some(t.pid(&id).as_raw().into()), "{name}: {state}");
+        }
         let pid = t.pid(&id);
         t.mote(["kill", "--all", &id, "KILL"]).run().ok();
         t.wait_status(&id, "stopped");
@@ -144,8 +154,8 @@ fn check_inside(t: &Test, name: &str, id: &str, config: &Value) {
 #[test]
 fn containers_of_a_pod_join_the_namespaces_of_its_sandbox() {
     let t = Test::new();
-    let parse = |n: usize| reduced(serde_json::from_str(SAMPLES[n].1).unwrap());
-    let mut sandbox = parse(1);
+    let parse = |n: usize| -> Value { serde_json::from_str(SAMPLES[n].1).unwrap() };
+    let mut sandbox: Value = parse(1);
     own_namespaces(&mut sandbox);
     let (sandbox, _) = bundle(&t, "sandbox", sandbox);
     let sandbox = t.create(&sandbox);
@@ -179,7 +189,7 @@ fn containers_of_a_pod_join_the_namespaces_of_its_sandbox() {
 #[test]
 fn a_sandbox_joins_a_network_namespace_pinned_by_a_bind_mount() {
     let t = Test::new();
-    let mut config = reduced(serde_json::from_str(SAMPLES[1].1).unwrap());
+    let mut config: Value = serde_json::from_str(SAMPLES[1].1).unwrap();
     let pin = t.dir.join("pin");
     fs::write(&pin, "").unwrap();
     without_namespace(&mut config, "network");

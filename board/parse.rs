@@ -65,6 +65,14 @@ pub const KEYS: &[Key] = &[
     number("restart_delay_max_ms", "u64", 10, 3_600_000, "Where the doubling of the restart delay ends."),
     number("restart_reset_ms", "u64", 1000, 86_400_000, "Uptime after which the restart delay starts over."),
     number("grace_default_s", "u32", 0, 3600, "Seconds from SIGTERM to SIGKILL for a pod that sets none."),
+    number("pod_pids_max", "u32", 8, 4_194_304, "The most processes of one pod."),
+    number(
+        "pods_reserve_kib",
+        "u64",
+        1024,
+        1 << 30,
+        "Memory that pods together do not get, in KiB; half of it is what one pod alone leaves to the others.",
+    ),
     number(
         "size_budget_kib_x86_64",
         "usize",

@@ -234,6 +234,7 @@ fn add(world: &mut World, pod: Pod, file: heapless::String<FILE_BYTES>) -> nix::
             out,
             err,
             reason: None,
+            oom_kills: 0,
         });
     }
     Ok(())

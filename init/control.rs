@@ -264,6 +264,10 @@ fn about_unit(packet: &mut Packet, world: &World, i: usize, now_ms: u64) -> std:
     let age_ms = now_ms.saturating_sub(row.changed_ms);
     let netns = world.pods.get(row.pod).map_or(0, |pod| pod.netns);
     write!(packet, r#","restarts":{restarts},"age_ms":{age_ms},"netns":{netns}"#)?;
+    let oom_kills = row.oom_kills + world.oom_kills_now(i);
+    if oom_kills > 0 {
+        write!(packet, r#","oom_kills":{oom_kills}"#)?;
+    }
     if let State::Backoff { until_ms } = row.unit.state {
         write!(packet, r#","retry_ms":{}"#, until_ms.saturating_sub(now_ms))?;
     }

@@ -168,7 +168,9 @@ fn controllers() {
 pub fn cgroups(writer: Option<i32>) {
     controllers();
     let own = "/sys/fs/cgroup/init";
-    let moved = std::fs::create_dir_all(own).and_then(|()| {
+    // Whatever the pods are at, PID 1 answers: ten times the weight of all of them together.
+    let weight = || std::fs::write(format!("{own}/cpu.weight"), "1000").or(Ok::<(), std::io::Error>(()));
+    let moved = std::fs::create_dir_all(own).and_then(|()| weight()).and_then(|()| {
         [Some(1), writer]
             .iter()
             .flatten()

@@ -35,13 +35,14 @@ enum Object {
     Env,
     Security,
     Seccomp,
+    Resources,
 }
 
 const fn known(object: Object, key: &'static str, rule: Rule) -> Known {
     Known { object, key, rule }
 }
 
-use Object::{Container, Env, Metadata, Pod, Seccomp, Security, Spec};
+use Object::{Container, Env, Metadata, Pod, Resources, Seccomp, Security, Spec};
 use Rule::{Only, Pass, Read, Refuse};
 
 /// Kubernetes API reference, Pod v1. A field that does not stand here is refused as unknown.
@@ -93,7 +94,7 @@ const KNOWN: &[Known] = &[
     known(Spec, "priorityClassName", Pass),
     known(Spec, "readinessGates", Pass),
     known(Spec, "resourceClaims", Refuse),
-    known(Spec, "resources", Refuse),
+    known(Spec, "resources", Read),
     known(Spec, "runtimeClassName", Refuse),
     known(Spec, "schedulerName", Pass),
     known(Spec, "schedulingGates", Pass),
@@ -119,7 +120,7 @@ const KNOWN: &[Known] = &[
     known(Container, "ports", Pass),
     known(Container, "readinessProbe", Pass),
     known(Container, "resizePolicy", Pass),
-    known(Container, "resources", Refuse),
+    known(Container, "resources", Read),
     known(Container, "restartPolicy", Refuse),
     known(Container, "securityContext", Read),
     known(Container, "startupProbe", Pass),
@@ -153,6 +154,9 @@ const KNOWN: &[Known] = &[
     known(Security, "windowsOptions", Refuse),
     known(Seccomp, "type", Read),
     known(Seccomp, "localhostProfile", Refuse),
+    known(Resources, "limits", Read),
+    known(Resources, "requests", Pass),
+    known(Resources, "claims", Refuse),
 ];
 
 /// Checks every field of the Pod `text`, which is JSON. Returns the fields that are passed over, `file` names it in an error.
@@ -189,10 +193,13 @@ pub fn check(file: &str, text: &str) -> Result<Vec<String>, Error> {
             walk(Seccomp, &format!("{path}.securityContext.seccompProfile"), seccomp)
         };
     walk_security(&mut walk, "spec", spec)?;
+    walk(Resources, "spec.resources", fields::member(spec, "resources").unwrap_or(""))?;
     for (i, container) in fields::elements(fields::member(spec, "containers").unwrap_or("")).enumerate() {
         let path = format!("spec.containers[{i}]");
         walk(Container, &path, container)?;
         walk_security(&mut walk, &path, container)?;
+        let resources = fields::member(container, "resources").unwrap_or("");
+        walk(Resources, &format!("{path}.resources"), resources)?;
         for (k, env) in fields::elements(fields::member(container, "env").unwrap_or("")).enumerate() {
             walk(Env, &format!("{path}.env[{k}]"), env)?;
         }

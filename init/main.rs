@@ -13,6 +13,7 @@ mod event;
 mod fields;
 mod kmsg;
 mod known;
+mod limits;
 mod line;
 mod logs;
 mod logwriter;

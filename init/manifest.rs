@@ -7,11 +7,12 @@ use std::path::Path;
 
 use mote::error::{Error, Result};
 use mote::input::{self, Input};
-use mote::json::{self, List, Str};
+use mote::json::{self, List, Pairs, Str};
 use mote::object;
 use mote::seccomp::Wish;
 
 use crate::known;
+use crate::limits::{self, Limits};
 use crate::name::{Bundle, Name};
 
 /// The largest manifest that is read. A Pod with 32 containers takes about 20 KB.
@@ -35,6 +36,7 @@ object! {
         grace_s: Option<i64> = "terminationGracePeriodSeconds",
         security: Security<'a> = "securityContext",
         containers: List<ContainerText<'a>> = "containers",
+        resources: ResourcesText<'a> = "resources",
     }
     /// `spec.securityContext` and `spec.containers[].securityContext`.
     pub struct Security<'a> { seccomp: Option<SeccompText<'a>> = "seccompProfile" }
@@ -49,7 +51,10 @@ object! {
         env: List<Env<'a>> = "env",
         working_dir: Option<Str<'a>> = "workingDir",
         security: Security<'a> = "securityContext",
+        resources: ResourcesText<'a> = "resources",
     }
+    /// `spec.containers[].resources` and `spec.resources`.
+    pub struct ResourcesText<'a> { limits: Pairs<'a, Str<'a>> = "limits" }
     /// `spec.containers[].env[]`.
     pub struct Env<'a> { name: Str<'a> = "name", value: Str<'a> = "value" }
 }
@@ -80,6 +85,8 @@ pub struct Pod {
     pub grace_s: u32,
     /// At least one.
     pub containers: Vec<Container>,
+    /// Of all containers together.
+    pub limits: Limits,
     /// Fields that were passed over.
     pub passed: Vec<String>,
 }
@@ -101,6 +108,8 @@ pub struct Container {
     pub cwd: Option<String>,
     /// Which system calls it may make where the bundle does not say; the container's word counts before the pod's.
     pub seccomp: Option<Wish>,
+    /// Take the place of the bundle's.
+    pub limits: Limits,
 }
 
 /// Reads and checks the manifest at `path`; errors name its last component.
@@ -167,7 +176,12 @@ pub fn parse(file: &str, text: &[u8]) -> Result<Pod> {
         }
         containers.push(made);
     }
-    Ok(Pod { name, host_network: spec.host_network, hostname, restart, grace_s, containers, passed })
+    let own = limits::read(&spec.resources.limits, &|field, why| {
+        flaw(&format!("spec.resources.limits{field}"), why)
+    })?;
+    let limits = own.or(limits::together(containers.iter().map(|container| &container.limits)));
+    let host_network = spec.host_network;
+    Ok(Pod { name, host_network, hostname, restart, grace_s, containers, limits, passed })
 }
 
 /// `seccompProfile`; `wrong` makes an error of its type.
@@ -217,6 +231,9 @@ fn container(text: &ContainerText<'_>, at: &dyn Fn(&str, &str) -> Error) -> Resu
         env,
         cwd,
         seccomp: None,
+        limits: limits::read(&text.resources.limits, &|field, why| {
+            at(&format!("resources.limits{field}"), why)
+        })?,
     })
 }
 

@@ -134,3 +134,21 @@ fn a_file_that_is_too_large_or_no_file_is_refused_before_it_is_read() {
     assert!(text(&dir.join("none.json")).ends_with("none.json): no such file or directory"));
     let _ = std::fs::remove_dir_all(&dir);
 }
+
+#[test]
+fn limits_are_read_for_pods_and_containers() {
+    let text = pod("", r#","resources":{"limits":{"cpu":"250m","memory":"64Mi"}}"#);
+    let Ok(read) = parse("p.json", text.as_bytes()) else { unreachable!() };
+    let limits = Limits { cpu_milli: Some(250), memory: Some(64 << 20) };
+    assert_eq!((read.containers[0].limits, read.limits), (limits, limits), "a pod has the sum");
+    let text = pod(r#""resources":{"limits":{"memory":"1Gi"}},"#, "");
+    let Ok(read) = parse("p.json", text.as_bytes()) else { unreachable!() };
+    assert_eq!(read.limits, Limits { cpu_milli: None, memory: Some(1 << 30) });
+    for (container, field) in [
+        (r#","resources":{"limits":{"cpu":"fast"}}"#, "spec.containers[0].resources.limits.cpu"),
+        (r#","resources":{"limits":{"gpu":"1"}}"#, "spec.containers[0].resources.limits.gpu"),
+        (r#","resources":{"claims":[{"name":"x"}]}"#, "spec.containers[0].resources.claims"),
+    ] {
+        assert_eq!(flaw(pod("", container).as_bytes()).0, field);
+    }
+}

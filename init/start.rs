@@ -16,7 +16,7 @@ use nix::unistd::{pipe2, read, write};
 use crate::line::Line;
 use crate::manifest::{self, Container};
 use crate::world::{Reason, Starter, World};
-use crate::{boot, child};
+use crate::{boot, child, limits};
 
 /// Where bundles are.
 pub const BUNDLES: &str = "/var/lib/mote/bundles";
@@ -140,6 +140,9 @@ fn start(world: &World, i: usize) -> Result<Report> {
     };
     let bundle = Path::new(BUNDLES).join(container.bundle.as_str());
     let args = arguments(container, &bundle)?;
+    limits::prepare_pod(manifest.name.as_str(), &manifest.limits)?;
+    let cgroup = format!("{}/{}/{}", limits::PODS, manifest.name, container.name);
+    let own_limits = limits::of_container(&container.limits);
     let null = std::fs::File::open("/dev/null").during("open", "/dev/null")?;
     // By descriptor: what the path leads to may have been changed since.
     let netns_path = format!("/proc/self/fd/{}", pin.fd.as_raw_fd());
@@ -153,8 +156,9 @@ fn start(world: &World, i: usize) -> Result<Report> {
             env: &container.env,
             cwd: container.cwd.as_deref(),
             hostname: manifest.hostname.as_ref().map(|name| name.as_str()),
-            cgroup: None,
             seccomp: container.seccomp,
+            cgroup: Some(&cgroup),
+            limits: &own_limits,
         },
         stdio: Some([null.as_fd(), row.out.write.as_fd(), row.err.write.as_fd()]),
         terminal: Terminal::Refused,

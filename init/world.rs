@@ -14,6 +14,7 @@ use nix::poll::{PollFd, PollFlags, poll};
 use nix::unistd::Pid;
 
 use crate::control::Control;
+use crate::limits;
 use crate::line::Line;
 use crate::logs::{self, Logs, Pipe};
 use crate::name::Name;
@@ -65,6 +66,8 @@ pub struct UnitRow {
     pub err: Pipe,
     /// Why it could not be started, last time.
     pub reason: Option<Reason>,
+    /// How many of its processes the OOM killer has ended, in all runs before this one.
+    pub oom_kills: u64,
 }
 
 /// A starter child at work.
@@ -245,11 +248,25 @@ impl<'t> World<'t> {
     }
 
     fn exited(&mut self, i: usize, status: Status, now_ms: u64) {
+        // Before its cgroup goes, which counts them.
+        let killed = self.oom_kills_now(i);
         if let Some(row) = self.units.get_mut(i) {
             row.pidfd = None;
+            row.oom_kills += killed;
+        }
+        if killed > 0
+            && let Some(row) = self.units.get(i)
+        {
+            warn!("{}/{}: out of memory: {killed} of its processes killed", self.pod_name(row.pod), row.name);
         }
         logs::flush(self, i);
         self.event(i, Event::Exited(status), now_ms);
+    }
+
+    /// How many processes of container `i` the OOM killer has ended in this run.
+    pub fn oom_kills_now(&self, i: usize) -> u64 {
+        let row = self.units.get(i).filter(|row| row.unit.pid().is_some());
+        row.map_or(0, |row| limits::oom_kills(self.pod_name(row.pod), row.name.as_str()))
     }
 
     fn start_failed(&mut self, i: usize, reason: Reason, now_ms: u64) {

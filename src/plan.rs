@@ -8,7 +8,7 @@ use std::path::Path;
 use nix::mount::MsFlags;
 use nix::sched::CloneFlags;
 
-use crate::cgroup::{Cgroups, Place, Resources};
+use crate::cgroup::{Cgroups, Place, Resources, Setting};
 use crate::json::{List, Str};
 use crate::seccomp::{Filter, Wish};
 use crate::spec::{self, Spec};
@@ -143,6 +143,8 @@ pub struct Overrides<'o> {
     pub cgroup: Option<&'o str>,
     /// A filter where `linux.seccomp` is missing, or none at all.
     pub seccomp: Option<Wish>,
+    /// Limits that take the place of those in `linux.resources` for the same files.
+    pub limits: &'o [Setting],
 }
 
 /// Checks `spec` and resolves it for `bundle`.
@@ -189,7 +191,11 @@ pub fn make<'a>(
         return Err(missing("root.path"));
     }
     let rootfs = on_host(strings, bundle, root.path).map_err(|e| refused("root.path", e))?;
-    let settings = resources::plan(&spec.linux.resources, "linux.resources.", cgroups, &|_, _| None)?;
+    let mut settings = resources::plan(&spec.linux.resources, "linux.resources.", cgroups, &|_, _| None)?;
+    if !overrides.limits.is_empty() {
+        settings.retain(|setting| overrides.limits.iter().all(|limit| limit.file != setting.file));
+        settings.extend_from_slice(overrides.limits);
+    }
     let (path, asked) = match (overrides.cgroup, spec.linux.cgroups_path) {
         (Some(path), _) => (strings.concat(&[path.as_bytes()]), true),
         (None, Some(path)) if !path.is_empty() => (Ok(cgroups_path(path, strings)?), true),

@@ -21,6 +21,7 @@ object! {
         state: Option<Str<'a>> = "state",
         pid: Option<u32> = "pid",
         restarts: u32 = "restarts",
+        oom_kills: u64 = "oom_kills",
         age_ms: u64 = "age_ms",
         netns: u64 = "netns",
         code: Option<i32> = "code",
@@ -77,6 +78,9 @@ impl Listing {
         if let Some(reason) = packet.reason {
             let container = packet.container.map(|name| format!("/{name}")).unwrap_or_default();
             self.reasons.push(format!("{pod}{container}: {reason}"));
+        }
+        if let (Some(container), kills @ 1..) = (packet.container, packet.oom_kills) {
+            self.reasons.push(format!("{pod}/{container}: out of memory: {kills} of its processes killed"));
         }
         let mut state = text(packet.state);
         if !failed && packet.pid.is_none() {
@@ -147,7 +151,7 @@ mod tests {
         let mut listing = Listing::default();
         for text in [
             r#"{"version":1,"uptime_ms":125000,"rss_kb":400,"anonymous_kb":60,"allocations":0}"#,
-            r#"{"pod":"gateway","container":"broker","state":"running","pid":71,"restarts":2,"age_ms":9000,"netns":4026532,"signal":9}"#,
+            r#"{"pod":"gateway","container":"broker","state":"running","pid":71,"restarts":2,"oom_kills":3,"age_ms":9000,"netns":4026532,"signal":9}"#,
             r#"{"pod":"gateway","container":"x","state":"backoff","restarts":0,"age_ms":1,"netns":4026532,"code":1,"reason":"no bundle"}"#,
             r#"{"pod":"gateway","netns":4026532}"#,
             r#"{"pod":"bad\u001b","state":"failed","reason":"bad.json: spec: wrong"}"#,
@@ -160,6 +164,7 @@ POD        CONTAINER  STATE             PID  RESTARTS  AGE  NETNS
 gateway    broker     running           71   2         9s   net:[4026532]
 gateway    x          backoff (code 1)  -    0         0s   net:[4026532]
 bad\u{1b}  -          failed            -    -         -    -
+gateway/broker: out of memory: 3 of its processes killed
 gateway/x: no bundle
 bad\u{1b}: bad.json: spec: wrong
 PID 1: 400 KB resident, 60 KB anonymous, 0 allocations since the boot, up 2m5s

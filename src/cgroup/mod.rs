@@ -193,6 +193,19 @@ impl Cgroups {
         made.map(|()| cgroup)
     }
 
+    /// Makes the cgroup v2 directory at `place`, or takes one that is there, whatever lives below it: one that holds the
+    /// cgroups of several containers.
+    pub fn group(&self, place: &Place<'_>) -> Result<Cgroup> {
+        let mut cgroup = Cgroup::default();
+        if let Some(v2) = &self.v2 {
+            tree::make(v2.as_fd(), place.path).during("mkdir", &*self.path(Where::V2, place))?;
+            let directory = openat(v2, place.path, DIRECTORY, Mode::empty()).during("open", place.path)?;
+            v2::enable(self, v2.as_fd(), place, directory.as_fd())?;
+            cgroup.v2 = Some(directory);
+        }
+        Ok(cgroup)
+    }
+
     fn make_into(&self, place: &Place<'_>, cgroup: &mut Cgroup, fresh: &mut Vec<Where>) -> Result<()> {
         if let Some(v2) = &self.v2 {
             let new = tree::make(v2.as_fd(), place.path).during("mkdir", &*self.path(Where::V2, place))?;

@@ -9,7 +9,7 @@ use super::{Cgroup, Cgroups, Place, Where, get, put, v1};
 use crate::error::{Error, Result, words};
 
 /// One value for one file.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Setting {
     /// Where the file's controller is.
     pub at: Where,

@@ -140,3 +140,22 @@ fn as_many_pods_as_the_board_allows_run_and_sigterm_restarts() {
         assert_eq!(boot.status, 2, "the device did not restart:\n{boot}");
     }
 }
+
+#[test]
+fn limits_hold_on_cgroup_v2() {
+    let checks = [
+        "containers run",
+        "a manifest's limits are the pod's and the container's",
+        "pods leave memory to the device, and PID 1 is apart",
+        "the kernel has every limit, before and after update",
+        "a paused container stands still",
+        "a memory hog is killed",
+        "a fork bomb stops at pids.max and is removed whole",
+        "half a processor is half a processor within 15 percent",
+        "the other pod answers in time beside a fork bomb and a memory hog",
+        "the hog was killed, counted and restarted",
+    ];
+    if let Some(boot) = check("x86_64", "limits", "", &checks) {
+        boot.ends_well();
+    }
+}

@@ -1,0 +1,199 @@
+//! Limits of pods and containers: Kubernetes' quantities as files of cgroup v2, and what no pod can take from the device.
+
+use std::os::fd::AsFd as _;
+
+use mote::board::{POD_PIDS_MAX, PODS_RESERVE_KIB};
+use mote::cgroup::{Cgroups, MOUNT, Or, Place, Resources, Setting, Where, stats};
+use mote::error::{Error, Result};
+use mote::json::Str;
+use mote::sys::file;
+use nix::fcntl::OFlag;
+
+use crate::line::Line;
+
+/// The cgroup that holds those of all pods.
+pub const PODS: &str = "pods";
+
+/// `resources.limits`
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Thousandths of a processor.
+    pub cpu_milli: Option<u64>,
+    /// Bytes.
+    pub memory: Option<u64>,
+}
+
+impl Limits {
+    /// These, and what they leave open from `other`.
+    pub fn or(self, other: Self) -> Self {
+        Self { cpu_milli: self.cpu_milli.or(other.cpu_milli), memory: self.memory.or(other.memory) }
+    }
+
+    /// As files and values.
+    pub fn settings(&self, field: &str) -> Vec<Setting> {
+        let mut settings = Vec::new();
+        if let Some(milli) = self.cpu_milli {
+            // Of a tenth of a second, at least the millisecond that the kernel takes, as kubelet does it.
+            let quota_us = milli.saturating_mul(100).max(1000);
+            settings.push(setting("cpu.max", format!("{quota_us} 100000"), format!("{field}.cpu"), Or::Fail));
+        }
+        if let Some(bytes) = self.memory {
+            settings.push(setting("memory.max", bytes.to_string(), format!("{field}.memory"), Or::Fail));
+        }
+        settings
+    }
+}
+
+fn setting(file: &'static str, value: String, field: String, or: Or) -> Setting {
+    Setting { at: Where::V2, file: file.into(), value, field, or }
+}
+
+/// Checks `limits`; `flaw` makes an error from the rest of a field's path and the reason.
+pub fn read(limits: &[(Str<'_>, Str<'_>)], flaw: &dyn Fn(&str, &str) -> Error) -> Result<Limits> {
+    let mut read = Limits::default();
+    for (name, text) in limits {
+        let milli = || quantity(&text.decode()).ok_or(());
+        let field = format!(".{name}");
+        if *name == "cpu" {
+            let milli = milli().map_err(|()| flaw(&field, "expected a quantity such as 250m or 1.5"))?;
+            read.cpu_milli = Some(u64::try_from(milli).unwrap_or(u64::MAX)).filter(|milli| *milli > 0);
+        } else if *name == "memory" {
+            let milli = milli().map_err(|()| flaw(&field, "expected a quantity such as 64Mi or 100M"))?;
+            let bytes = u64::try_from(milli.div_ceil(1000)).unwrap_or(u64::MAX);
+            read.memory = Some(bytes).filter(|bytes| *bytes > 0);
+        } else {
+            return Err(flaw(&field, "mote knows limits of cpu and memory alone"));
+        }
+    }
+    Ok(read)
+}
+
+/// What containers may use together: the sum, of what each of them has a limit for.
+pub fn together<'l>(all: impl Iterator<Item = &'l Limits>) -> Limits {
+    let sum = |a: Option<u64>, b: Option<u64>| Some(a?.saturating_add(b?));
+    all.copied()
+        .reduce(|a, b| Limits { cpu_milli: sum(a.cpu_milli, b.cpu_milli), memory: sum(a.memory, b.memory) })
+        .unwrap_or_default()
+}
+
+/// A quantity in thousandths, rounded up: a decimal number and one of Kubernetes' suffixes.
+/// <https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/>
+fn quantity(text: &str) -> Option<u128> {
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, suffix) = text.split_at(end);
+    let (whole, part) = number.split_once('.').unwrap_or((number, ""));
+    if whole.is_empty() && part.is_empty() || whole.len() > 19 || part.len() > 9 {
+        return None;
+    }
+    let exponent = suffix.strip_prefix(['e', 'E']).filter(|digits| !digits.is_empty());
+    let scale: u128 = match (suffix, exponent) {
+        ("", _) => 1000,
+        ("m", _) => 1,
+        ("k", _) => 1000 * 1000,
+        ("M", _) => 1000 * 1000_u128.pow(2),
+        ("G", _) => 1000 * 1000_u128.pow(3),
+        ("T", _) => 1000 * 1000_u128.pow(4),
+        ("P", _) => 1000 * 1000_u128.pow(5),
+        ("Ki", _) => 1000 << 10,
+        ("Mi", _) => 1000 << 20,
+        ("Gi", _) => 1000 << 30,
+        ("Ti", _) => 1000 << 40,
+        ("Pi", _) => 1000 << 50,
+        (_, Some(power)) => 1000 * 10_u128.pow(power.parse::<u32>().ok().filter(|power| *power <= 18)?),
+        _ => return None,
+    };
+    let digits = |text: &str| if text.is_empty() { Some(0) } else { text.parse::<u128>().ok() };
+    let below = 10_u128.pow(u32::try_from(part.len()).ok()?);
+    digits(whole)?.checked_mul(scale)?.checked_add((digits(part)? * scale).div_ceil(below))
+}
+
+/// The memory of the device in bytes; `None` where `/proc` does not tell.
+fn memory_total() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
+}
+
+/// Makes the cgroup of pod `name` with its limits, in that of all pods with theirs.
+pub fn prepare_pod(name: &str, limits: &Limits) -> Result<()> {
+    let cgroups = Cgroups::detect();
+    let total = memory_total().unwrap_or(u64::MAX);
+    let less = |kib: u64| total.saturating_sub(kib.saturating_mul(1024)).max(total / 2);
+    // What is not there in this kernel cannot protect anybody, and keeps no pod from running.
+    let default =
+        |file, value: u64| setting(file, value.to_string(), "the board's limits".to_owned(), Or::Nothing);
+    let all = [default("memory.max", less(PODS_RESERVE_KIB / 2))];
+    let mut own = vec![
+        default("pids.max", POD_PIDS_MAX.into()),
+        // From here on it is slowed down, and soon after ended: before it can take from others.
+        default("memory.high", less(PODS_RESERVE_KIB)),
+        default("memory.max", less(PODS_RESERVE_KIB - PODS_RESERVE_KIB / 16)),
+    ];
+    let named = limits.settings("spec.resources.limits");
+    own.retain(|default| named.iter().all(|setting| setting.file != default.file));
+    own.extend(named);
+    let path = std::ffi::CString::new(format!("{PODS}/{name}")).unwrap_or_default(); // a checked name
+    let apply = |path: &std::ffi::CStr, settings: Vec<Setting>| {
+        let place = Place { path, every: true };
+        let cgroup = cgroups.group(&place)?;
+        cgroups.apply(&Resources { settings, devices: None }, &place, &cgroup, false)
+    };
+    apply(c"pods", all.into())?;
+    apply(&path, own)
+}
+
+/// What a container of a pod is limited to.
+pub fn of_container(limits: &Limits) -> Vec<Setting> {
+    let mut settings = limits.settings("spec.containers[].resources.limits");
+    // A program that lost one of its processes is seldom well: all of it is ended, and restarted.
+    settings.push(setting("memory.oom.group", "1".to_owned(), "memory.oom.group".to_owned(), Or::Nothing));
+    settings
+}
+
+/// How many processes of a container the OOM killer has ended since it was started. Allocates nothing.
+pub fn oom_kills(pod: &str, container: &str) -> u64 {
+    let path = Line::<200>::of(format_args!("{MOUNT}/{PODS}/{pod}/{container}/memory.events"));
+    let file = file::open(path.as_str(), OFlag::O_RDONLY);
+    file.and_then(|file| stats::oom_kills(file.as_fd())).unwrap_or(0) // not there without the controller
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantities_are_those_of_kubernetes() {
+        for (text, milli) in [
+            ("250m", Some(250)),
+            ("1.5", Some(1500)),
+            ("2", Some(2000)),
+            ("64Mi", Some(64 * 1024 * 1024 * 1000)),
+            ("100M", Some(100_000_000_000)),
+            ("1e3", Some(1_000_000)),
+            ("0.0001", Some(1)),
+            ("", None),
+            (".", None),
+            ("-1", None),
+            ("64MB", None),
+            ("1.2.3", None),
+            ("99999999999999999999", None),
+        ] {
+            assert_eq!(quantity(text), milli, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_pod_is_limited_to_the_sum_when_each_container_is() {
+        let limits = |cpu_milli, memory| Limits { cpu_milli, memory };
+        let all = [limits(Some(250), Some(10)), limits(Some(500), None)];
+        assert_eq!(together(all.iter()), limits(Some(750), None));
+        assert_eq!(together([].iter()), Limits::default());
+    }
+
+    #[test]
+    fn a_small_share_of_a_processor_is_what_the_kernel_takes() {
+        let settings = Limits { cpu_milli: Some(5), memory: Some(4096) }.settings("x");
+        let values: Vec<_> = settings.iter().map(|s| (s.file.as_ref(), s.value.as_str())).collect();
+        assert_eq!(values, [("cpu.max", "1000 100000"), ("memory.max", "4096")]);
+    }
+}

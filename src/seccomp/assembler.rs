@@ -79,6 +79,13 @@ pub struct Assembler {
 }
 
 impl Assembler {
+    /// Makes `target` what the program begins with: also a verdict, if that is all it says.
+    pub fn begin(&mut self, target: Target) {
+        if let Target::Return(verdict) = target {
+            self.push(RET_K, 0, 0, verdict);
+        }
+    }
+
     /// The program, front to back; `None` when it is longer than the kernel takes.
     pub fn finish(mut self) -> Option<Vec<Instruction>> {
         self.code.reverse();

@@ -128,7 +128,8 @@ pub fn compile(profile: &Profile) -> Option<Vec<Instruction>> {
         let audit = group.first().map_or(0, |arch| arch.audit);
         entry = compiler.assembler.test(JEQ, audit, code, entry, Some(Word::ARCH));
     }
-    compiler.assembler.load(Word::ARCH, entry);
+    let entry = compiler.assembler.load(Word::ARCH, entry);
+    compiler.assembler.begin(entry);
     compiler.assembler.finish()
 }
 

@@ -301,6 +301,20 @@ fn what_engines_write_for_no_profile_is_none() {
     assert!(check(r#"{"defaultAction":"SCMP_ACT_ALLOW","defaultErrnoRet":70000}"#, NATIVE).is_ok());
 }
 
+/// The kernel takes no empty program. Found by the fuzzer.
+#[test]
+fn a_profile_that_says_the_same_of_everything_is_one_instruction() {
+    for text in [
+        r#"{"defaultAction":"SCMP_ACT_KILL"}"#,
+        r#"{"defaultAction":"SCMP_ACT_KILL","syscalls":[{"names":["read"],"action":"SCMP_ACT_KILL"}]}"#,
+    ] {
+        let profile = Profile { named: Vec::new(), ..profile(text, NATIVE) };
+        let program = compile(&profile).unwrap_or_default();
+        let call = Call { number: 0, arch: NATIVE.audit, arguments: [0; 6] };
+        assert_eq!((program.len(), run(&program, &call).map(|run| run.verdict)), (1, Some(KILL_THREAD)));
+    }
+}
+
 #[test]
 fn a_profile_too_long_for_the_kernel_is_refused() {
     let rule = |n: u64| {

@@ -1,6 +1,9 @@
 //! The log writer: a child of PID 1 that moves what containers print from their pipes to their log files, and is the only
 //! one to wait for a slow disk.
 //!
+//! A line leaves its pipe only after it has been written, so that whatever kills this child loses none: what it had read but
+//! not written the next writer finds in the pipe. A line that was written and not yet taken out then stands twice.
+//!
 //! A log that cannot be written must not hold up its container: what does not fit on the disk is dropped, and counted, and the
 //! number stands in the log once it can be written again.
 
@@ -17,9 +20,10 @@ use nix::sys::socket::{MsgFlags, recv};
 use nix::unistd::read;
 
 use crate::cri::{self, Splitter, Stream, TIME_BYTES};
-use crate::logs::{MESSAGE_BYTES, Message};
+use crate::logs::{MESSAGE_BYTES, Message, Pipe};
 use crate::world::World;
 use mote::board::{LOG_FILE_BYTES, LOG_FILES};
+use mote::sys::file::tee;
 
 /// Where the logs are.
 pub const LOGS: &str = "/var/log/pods";
@@ -39,8 +43,21 @@ struct Container<'a> {
     file: LogFile,
 }
 
+/// Where what is in a pipe can be read without taking it out.
+struct Peek {
+    pipe: Pipe,
+    chunk: Vec<u8>,
+}
+
 /// Runs until PID 1 says that it is over.
 pub fn run(world: &World, control: &OwnedFd) -> i32 {
+    let mut peek = match Pipe::new() {
+        Ok(pipe) => Peek { pipe, chunk: vec![0; CHUNK_BYTES] },
+        Err(errno) => {
+            log::error!("log writer: pipe: {}; PID 1 will start another", mote::error::words(errno));
+            return 1;
+        }
+    };
     let mut containers: Vec<_> = world
         .units
         .iter()
@@ -50,11 +67,9 @@ pub fn run(world: &World, control: &OwnedFd) -> i32 {
             file: LogFile::new(Path::new(LOGS).join(world.pod_name(row.pod)).join(row.name.as_str())),
         })
         .collect();
-    keep_only(
-        containers.iter().flat_map(|c| c.sources.iter().map(|s| s.pipe.as_raw_fd())),
-        control.as_raw_fd(),
-    );
-    match serve(&mut containers, control) {
+    let own = [&peek.pipe.read, &peek.pipe.write, control].map(|fd| fd.as_raw_fd());
+    keep_only(containers.iter().flat_map(|c| c.sources.iter().map(|s| s.pipe.as_raw_fd())).chain(own));
+    match serve(&mut containers, control, &mut peek) {
         Ok(()) => 0,
         Err(errno) => {
             log::error!("log writer: {}; PID 1 will start another", mote::error::words(errno));
@@ -64,8 +79,8 @@ pub fn run(world: &World, control: &OwnedFd) -> i32 {
 }
 
 /// Closes every other descriptor: this child stays, and would hold up whoever waits for the end of a file.
-fn keep_only(pipes: impl Iterator<Item = RawFd>, control: RawFd) {
-    let mut keep: Vec<RawFd> = pipes.chain([0, 1, 2, control]).collect();
+fn keep_only(wanted: impl Iterator<Item = RawFd>) {
+    let mut keep: Vec<RawFd> = wanted.chain([0, 1, 2]).collect();
     keep.sort_unstable();
     let Ok(entries) = std::fs::read_dir("/proc/self/fd") else { return };
     let open: Vec<RawFd> =
@@ -78,7 +93,7 @@ fn keep_only(pipes: impl Iterator<Item = RawFd>, control: RawFd) {
     }
 }
 
-fn serve(containers: &mut [Container<'_>], control: &OwnedFd) -> Result<(), Errno> {
+fn serve(containers: &mut [Container<'_>], control: &OwnedFd, peek: &mut Peek) -> Result<(), Errno> {
     let poll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
     poll.add(control, EpollEvent::new(EpollFlags::EPOLLIN, u64::MAX))?;
     for (i, container) in containers.iter().enumerate() {
@@ -86,7 +101,6 @@ fn serve(containers: &mut [Container<'_>], control: &OwnedFd) -> Result<(), Errn
             poll.add(source.pipe, EpollEvent::new(EpollFlags::EPOLLIN, (2 * i + k) as u64))?;
         }
     }
-    let mut chunk = vec![0; CHUNK_BYTES];
     let mut events = [EpollEvent::empty(); 32];
     loop {
         let ready = match poll.wait(&mut events, EpollTimeout::NONE) {
@@ -98,7 +112,7 @@ fn serve(containers: &mut [Container<'_>], control: &OwnedFd) -> Result<(), Errn
             if let Ok(number) = usize::try_from(event.data())
                 && let Some(container) = containers.get_mut(number / 2)
             {
-                container.take(number % 2, &mut chunk);
+                container.take(number % 2, peek);
                 continue;
             }
             let mut message = [0; MESSAGE_BYTES];
@@ -106,11 +120,11 @@ fn serve(containers: &mut [Container<'_>], control: &OwnedFd) -> Result<(), Errn
                 Ok(MESSAGE_BYTES) => match Message::decode(message) {
                     Message::Flush(i) => {
                         if let Some(container) = containers.get_mut(i) {
-                            container.finish(&mut chunk);
+                            container.finish(peek);
                         }
                     }
                     Message::Finish => {
-                        containers.iter_mut().for_each(|container| container.finish(&mut chunk));
+                        containers.iter_mut().for_each(|container| container.finish(peek));
                         return Ok(());
                     }
                 },
@@ -122,23 +136,50 @@ fn serve(containers: &mut [Container<'_>], control: &OwnedFd) -> Result<(), Errn
     }
 }
 
+impl Peek {
+    /// What is in `pipe`, up to the end of the last whole line or, without one, all of it. It stays there.
+    fn look(&mut self, pipe: BorrowedFd<'_>) -> Option<&[u8]> {
+        let length = tee(pipe, self.pipe.write.as_fd(), CHUNK_BYTES).ok()?;
+        let there = self.chunk.get_mut(..length)?;
+        let mut read_so_far = 0;
+        while read_so_far < length {
+            // The copy is this process's own, so it is there; an error would be met again by the next writer.
+            read_so_far += read(&self.pipe.read, there.get_mut(read_so_far..)?).ok().filter(|&n| n > 0)?;
+        }
+        let whole = there.iter().rposition(|&b| b == b'\n').map_or(length, |at| at + 1);
+        there.get(..whole).filter(|lines| !lines.is_empty())
+    }
+
+    /// Takes out of `pipe` the `length` bytes that have been written.
+    fn consume(&mut self, pipe: BorrowedFd<'_>, mut length: usize) {
+        while length > 0
+            && let Some(chunk) = self.chunk.get_mut(..length)
+            && let Ok(taken @ 1..) = read(pipe, chunk)
+        {
+            length -= taken;
+        }
+    }
+}
+
 impl Container<'_> {
     /// Moves one chunk of source `k`; returns whether there may be more.
-    fn take(&mut self, k: usize, chunk: &mut [u8]) -> bool {
+    fn take(&mut self, k: usize, peek: &mut Peek) -> bool {
         let Some(source) = self.sources.get_mut(k) else { return false };
-        let Ok(length @ 1..) = read(source.pipe, chunk) else { return false };
+        let Some(lines) = peek.look(source.pipe) else { return false };
         let now = cri::time(SystemTime::now());
         let file = &mut self.file;
-        source.lines.feed(chunk.get(..length).unwrap_or(b""), &now, &mut |parts| file.append(parts, &now));
+        source.lines.feed(lines, &now, &mut |parts| file.append(parts, &now));
         file.write_out();
+        let length = lines.len();
+        peek.consume(source.pipe, length);
         true
     }
 
     /// Moves all there is and ends the last line. Bounded: the next run of the container may be printing already.
-    fn finish(&mut self, chunk: &mut [u8]) {
+    fn finish(&mut self, peek: &mut Peek) {
         for k in 0..self.sources.len() {
             let mut moved = 0;
-            while moved < 16 && self.take(k, chunk) {
+            while moved < 16 && self.take(k, peek) {
                 moved += 1;
             }
         }

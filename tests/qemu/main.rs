@@ -159,3 +159,59 @@ fn limits_hold_on_cgroup_v2() {
         boot.ends_well();
     }
 }
+
+fn bears_faults(arch: &str) {
+    let checks = [
+        "a container runs beside them",
+        "wrong bundles fail with the reason, alone",
+        "a log writer that is killed in a flood loses no line",
+        "a full log disk holds no container up",
+    ];
+    if let Some(boot) = check(arch, "faults", "", &checks) {
+        boot.ends_well();
+    }
+}
+
+#[test]
+fn faults_around_pid_1_stay_where_they_are_on_x86_64() {
+    bears_faults("x86_64");
+}
+
+#[test]
+fn faults_around_pid_1_stay_where_they_are_on_aarch64() {
+    bears_faults("aarch64");
+}
+
+/// A device that is told by `signal` to go down; `status` is that of `tools/qemu`. It has no console when PID 1 begins.
+fn goes_down_by(arch: &str, signal: &str, word: &str, status: i32) {
+    let checks = [
+        "the console is opened where the kernel has not",
+        "a container runs",
+        "another signal changes nothing",
+    ];
+    if let Some(boot) = check(arch, "down", &format!("SIGNAL={signal} loglevel=7"), &checks) {
+        boot.shows(&format!("mote: {word}: stopping 1 containers"));
+        boot.shows("mote: one/c: ended with code 0");
+        assert_eq!(boot.status, status, "the device ended in another way:\n{boot}");
+    }
+}
+
+#[test]
+fn sigusr1_halts_also_without_a_console() {
+    goes_down_by("x86_64", "USR1", "halt", 4);
+}
+
+#[test]
+fn sigusr2_powers_off_also_without_a_console() {
+    goes_down_by("aarch64", "USR2", "poweroff", 0);
+}
+
+#[test]
+fn sigint_restarts_also_without_a_console() {
+    goes_down_by("x86_64", "INT", "reboot", 2);
+}
+
+#[test]
+fn sigterm_restarts_also_without_a_console() {
+    goes_down_by("aarch64", "TERM", "reboot", 2);
+}

@@ -129,6 +129,8 @@ fn finish(world: &mut World<'_>, settings: &Settings, steps: &Steps, loopback_is
         error!("demo: {}", words(errno));
     }
     alloc::mark();
+    // Most of what has run so far never runs again.
+    mote::sys::memory::release_code();
 }
 
 /// Sets `lo` of the device itself up.

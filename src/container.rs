@@ -1,4 +1,4 @@
-//! The order of things in a container's life: create, start, kill, delete, and `run`, which is all of them.
+//! How a container is made: everything in the order in which it can be taken back. What becomes of it then is `life`.
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -10,9 +10,15 @@ use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
 
+mod life;
+
+pub(crate) use life::gone;
+use life::remove;
+pub use life::{delete, forget, ids, kill, list, processes, start, state};
+
 use crate::cgroup::{Cgroup, Cgroups, Place};
 use crate::error::{During, Error, Result};
-use crate::hooks::{self, Broken};
+use crate::hooks;
 use crate::host;
 use crate::image;
 use crate::input::{self, Input};
@@ -23,10 +29,10 @@ use crate::plan::{self, Hooks, Overrides, Plan, Process, When};
 use crate::resctrl::{self, Group};
 use crate::seccomp;
 use crate::spec::Spec;
-use crate::stage::{Ask, Failure, Stage};
+use crate::stage::Ask;
 use crate::state::{Entry, Id, PidFile, Record, START_SOCKET, Status, Store, process_start};
 use crate::strings;
-use crate::sys::process::{pidfd_open, pidfd_send_signal};
+use crate::sys::process::pidfd_send_signal;
 use crate::sys::terminal::{self, STDIN};
 use crate::sys::{file, socket, wait};
 use crate::userns;
@@ -513,245 +519,4 @@ impl Drop for Undo<'_> {
             hooks::run_poststop(hooks);
         }
     }
-}
-
-/// Starts a created container: returns once its program runs, or says why it does not.
-pub fn start(root: &Path, id: &Id) -> Result<()> {
-    let entry = Store::open(root, false).or_else(|e| gone(e, id))?.lock(id)?;
-    let mut record = entry.load()?;
-    match record.status_now() {
-        Status::Created => {}
-        Status::Creating => {
-            return Err(Error::container(id.as_str(), "cannot start a container that is not created yet"));
-        }
-        Status::Running | Status::Paused => {
-            return Err(Error::container(id.as_str(), "cannot start an already running container"));
-        }
-        Status::Stopped => {
-            return Err(Error::container(id.as_str(), "cannot start a container that has stopped"));
-        }
-    }
-    let saved = if record.hooks { Some(saved(&entry, &record)?) } else { None };
-    // Written before anybody is told. Should the program fail to run, its process ends and the state is stopped.
-    record.status = Status::Running;
-    entry.save(&record)?;
-    let socket = connect(&entry)?;
-    let failure = loop {
-        let mut report = [0; 8];
-        match nix::unistd::read(&socket, &mut report) {
-            Ok(8) => match Failure::from_bytes(report) {
-                Failure { stage: Stage::Ready, .. } => {}
-                failure => break Some(failure),
-            },
-            Ok(_) => break None,
-            Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno).during("read", &*entry.path().join(START_SOCKET)),
-        }
-    };
-    let exec = |failure: Failure| Error::Child {
-        what: format!("{}: exec", id.as_str()).into(),
-        errno: failure.errno,
-    };
-    let Some(saved) = saved else { return failure.map_or(Ok(()), |failure| Err(exec(failure))) };
-    let mut started = |hooks: &Hooks<'_>| match failure
-        .map(|failure| (failure, Broken::from_failure(failure)))
-    {
-        None => hooks::run(hooks, When::Poststart, record.pid.as_raw(), None).map_err(|b| b.explain(hooks)),
-        Some((_, Some(broken))) => Err(broken.explain(hooks)),
-        Some((failure, None)) => Err(exec(failure)),
-    };
-    // A container whose hook failed does not go on; its removal is left to `delete`.
-    saved.with_hooks(id, &mut started).inspect_err(|_| drop(kill_and_wait(&record)))
-}
-
-/// The configuration that a container was made from.
-fn saved(entry: &Entry, record: &Record) -> Result<Bundle> {
-    let file = entry.config_path();
-    Ok(Bundle { path: record.bundle.clone(), file, text: entry.config()? })
-}
-
-fn connect(entry: &Entry) -> Result<OwnedFd> {
-    use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
-    let path = entry.path().join(START_SOCKET);
-    let socket = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None);
-    let socket = socket.during("socket", &*path)?;
-    let address =
-        start_address(entry).and_then(|path| UnixAddr::new(path.as_str())).during("connect", &*path)?;
-    connect(std::os::fd::AsRawFd::as_raw_fd(&socket), &address).during("connect", &*path)?;
-    Ok(socket)
-}
-
-/// Where there is no root directory there is no container.
-pub(crate) fn gone<T>(error: Error, id: &Id) -> Result<T> {
-    match error.errno() {
-        Some(Errno::ENOENT) => Err(Error::container(id.as_str(), "container does not exist")),
-        _ => Err(error),
-    }
-}
-
-/// What is known about a container.
-pub fn state(root: &Path, id: &Id) -> Result<Record> {
-    Store::open(root, false).or_else(|e| gone(e, id))?.find(id)?.load()
-}
-
-/// All processes of a container, in order; none of one that has stopped.
-pub fn processes(root: &Path, id: &Id) -> Result<Vec<Pid>> {
-    let record = state(root, id)?;
-    if record.status_now() == Status::Stopped {
-        return Ok(Vec::new());
-    }
-    // Without a cgroup nobody knows of others.
-    let mut all = Cgroups::detect().open(&record.place())?.processes();
-    if all.is_empty() {
-        all.push(record.pid);
-    }
-    all.sort_unstable();
-    Ok(all)
-}
-
-/// Signals a container's first process; with `all` every process in its cgroup.
-pub fn kill(root: &Path, id: &Id, signal: i32, all: bool) -> Result<()> {
-    let record = state(root, id)?;
-    if all && record.cgroup.is_empty() {
-        // Without a cgroup nobody knows of other processes; those of its pid namespace end with the first.
-        return match signal_record(&record, signal) {
-            Err(Errno::ESRCH) => Ok(()),
-            result => result.during("kill", id.as_str()),
-        };
-    }
-    if all {
-        return Cgroups::detect().signal_all(&record.place(), signal);
-    }
-    let signalled = signal_record(&record, signal);
-    if signal == libc::SIGKILL {
-        record.thaw_v1()?;
-    }
-    match signalled {
-        Err(Errno::ESRCH) => Err(Error::container(id.as_str(), "container not running")),
-        result => result.during("kill", id.as_str()),
-    }
-}
-
-/// Signals the process that the record is about, and no other that has its number now.
-fn signal_record(record: &Record, signal: i32) -> nix::Result<()> {
-    let pidfd = pidfd_open(record.pid)?;
-    // Looked at after the descriptor was opened: from here on it cannot become another process.
-    if !record.is_alive() {
-        return Err(Errno::ESRCH);
-    }
-    pidfd_send_signal(pidfd.as_fd(), signal)
-}
-
-/// Removes a container: one that has stopped, one that was never started, or with `force` any.
-pub fn delete(root: &Path, id: &Id, force: bool) -> Result<()> {
-    let found = Store::open(root, false).or_else(|e| gone(e, id)).and_then(|store| {
-        if force {
-            end_creation(&store, id);
-        }
-        Ok((store.lock(id)?, store))
-    });
-    let (entry, store) = match found {
-        Err(Error::Container { .. }) if force => return Ok(()),
-        result => result?,
-    };
-    let record = match entry.load() {
-        Ok(record) => record,
-        // Left from a create that was killed before it knew what it made.
-        Err(error) => {
-            let left_over = matches!(error, Error::Container { .. });
-            if left_over || force {
-                store.remove(&entry)?;
-            }
-            return if force { Ok(()) } else { Err(error) };
-        }
-    };
-    // runtime-spec lets only a stopped container be deleted; engines rely on runc, which kills a created one.
-    match record.status_now() {
-        Status::Running if !force => {
-            return Err(Error::container(
-                id.as_str(),
-                "cannot delete container that is not stopped: running",
-            ));
-        }
-        Status::Paused if !force => {
-            return Err(Error::container(id.as_str(), "cannot delete container that is not stopped: paused"));
-        }
-        _ => {}
-    }
-    kill_and_wait(&record)?;
-    remove(&store, &entry, &record)
-}
-
-/// Ends a container that is being made, whose hooks may take for ever: its `create` fails and takes it back.
-fn end_creation(store: &Store, id: &Id) {
-    if let Ok(record) = store.find(id).and_then(|entry| entry.load())
-        && record.status_now() == Status::Creating
-    {
-        let _ = signal_record(&record, libc::SIGKILL); // gone meanwhile
-    }
-}
-
-/// Ends the first process for good and waits until it is gone.
-fn kill_and_wait(record: &Record) -> Result<()> {
-    let on = record.id.as_str();
-    let pidfd = match pidfd_open(record.pid) {
-        Err(Errno::ESRCH) => return Ok(()),
-        result => result.during("pidfd_open", on)?,
-    };
-    if !record.is_alive() {
-        return Ok(());
-    }
-    match pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL) {
-        Ok(()) | Err(Errno::ESRCH) => {}
-        Err(errno) => return Err(errno).during("kill", on),
-    }
-    record.thaw_v1()?;
-    let mut ended = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
-    match poll(&mut ended, PollTimeout::from(10_000_u16)).during("poll", on)? {
-        0 => Err(Error::container(on, "its first process is still there 10 s after SIGKILL")),
-        _ => Ok(()),
-    }
-}
-
-/// Removes what a container leaves: its cgroup with all that still lives in it, its directory.
-fn remove(store: &Store, entry: &Entry, record: &Record) -> Result<()> {
-    let saved =
-        if record.hooks { saved(entry, record).inspect_err(|e| log::warn!("{e}")).ok() } else { None };
-    Cgroups::detect().remove(&record.place())?;
-    resctrl::remove(&record.rdt);
-    store.remove(entry)?;
-    if let Some(saved) = saved {
-        saved.with_hooks(&record.id, &mut |hooks| {
-            hooks::run_poststop(hooks);
-            Ok(())
-        })?;
-    }
-    Ok(())
-}
-
-/// Removes what is left of a container whose first process has ended.
-pub fn forget(root: &Path, id: &Id) -> Result<()> {
-    delete(root, id, true)
-}
-
-/// The ids of all containers below the root directory. One that is missing has none, unless it was `given`: nobody else has
-/// made it yet.
-pub fn ids(root: &Path, given: bool) -> Result<Vec<Id>> {
-    match Store::open(root, false) {
-        Err(error) if error.errno() == Some(Errno::ENOENT) && !given => Ok(Vec::new()),
-        store => store?.ids(),
-    }
-}
-
-/// Every container below the root directory, as [`ids`]. One that is deleted meanwhile is left out.
-pub fn list(root: &Path, given: bool) -> Result<Vec<Record>> {
-    let mut records = Vec::new();
-    for id in ids(root, given)? {
-        match state(root, &id) {
-            Ok(record) => records.push(record),
-            Err(Error::Container { .. }) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(records)
 }

@@ -335,7 +335,9 @@ fn a_paused_counter_stands_still_and_goes_on() {
             .collect();
         seen.len() > 1
     };
-    assert!(moves());
+    // A busy machine may not give it the processor for a while.
+    let counts = || (0..30).any(|_| moves());
+    assert!(counts());
     t.verb("resume", &id).fails_saying(&["not paused"]);
     t.verb("pause", &id).ok();
     assert_eq!(t.status(&id), "paused");
@@ -345,7 +347,7 @@ fn a_paused_counter_stands_still_and_goes_on() {
     t.verb("delete", &id).fails_saying(&["paused"]);
     t.verb("resume", &id).ok();
     assert_eq!(t.status(&id), "running");
-    assert!(moves(), "a resumed container does not count");
+    assert!(counts(), "a resumed container does not count");
     // Killed while it stands still, it is gone all the same.
     t.verb("pause", &id).ok();
     let pid = t.pid(&id);

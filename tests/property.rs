@@ -252,7 +252,9 @@ fn no_config_crashes_the_runtime_or_leaves_anything() {
             // `true` gives 0; a string that became its argument cannot change that, nor a name its applet beyond 127.
             assert!(matches!(code, 0 | 1 | 2 | 127), "{}", say());
             let limit = usize::from(code == 1);
-            assert!(out.stderr.lines().count() <= limit.max(1), "{}", say());
+            // Unknown capabilities are warned about, as runtime-spec has it; what goes wrong is one line all the same.
+            let lines = out.stderr.lines().filter(|line| !line.starts_with("mote: warning: "));
+            assert!(lines.count() <= limit.max(1), "{}", say());
             assert!(out.stderr.len() < 2000, "an endless line: {}", say());
             let hostile = out.stderr.chars().find(|c| c.is_control() && *c != '\n');
             assert_eq!(hostile, None, "{}", say());

@@ -5,6 +5,7 @@ use std::ffi::CStr;
 use nix::sys::resource::Resource;
 
 use super::{Checked, List, Overrides, Str, Strings, list, missing, refused, wrong};
+use crate::error::put_visible;
 use crate::label::Labels;
 use crate::seccomp::Filter;
 use crate::spec;
@@ -206,18 +207,19 @@ fn environment<'a>(
 
 /// `process.capabilities`: a name that this kernel's headers did not know yet is passed over with a warning, as
 /// runtime-spec allows ("log a warning") and engines with newer tables rely on.
-fn capabilities(sets: &spec::Capabilities<'_>) -> CapabilitySets {
-    let bits = |names: &List<Str<'_>>| {
+fn capabilities<'s>(sets: &spec::Capabilities<'s>) -> CapabilitySets {
+    let mut unknown: Option<Str<'s>> = None;
+    let mut bits = |names: &List<Str<'s>>| {
         names.iter().fold(0, |set, name| match lookup(tables::CAPABILITIES, *name) {
             Some(number) => set | 1 << number,
             None => {
-                log::warn!("process.capabilities: {name} is unknown and ignored");
+                unknown.get_or_insert(*name);
                 set
             }
         })
     };
     let (inheritable, permitted) = (bits(&sets.inheritable), bits(&sets.permitted));
-    CapabilitySets {
+    let planned = CapabilitySets {
         bounding: bits(&sets.bounding),
         effective: bits(&sets.effective),
         inheritable,
@@ -225,7 +227,14 @@ fn capabilities(sets: &spec::Capabilities<'_>) -> CapabilitySets {
         // Only what is both permitted and inheritable can be ambient, capabilities(7). `runc spec` writes ambient
         // sets that are not, which runc drops as well.
         ambient: bits(&sets.ambient) & inheritable & permitted,
+    };
+    // One line, however many there are and whatever they hold.
+    if let Some(name) = unknown {
+        let mut shown = String::new();
+        let _ = name.chars().take(40).try_for_each(|c| put_visible(&mut shown, c)); // to a String
+        log::warn!("process.capabilities: {shown} is unknown and ignored");
     }
+    planned
 }
 
 /// `process.rlimits`

@@ -13,6 +13,7 @@ pub mod credentials;
 pub mod entry;
 pub mod exec;
 pub mod file;
+pub mod memory;
 pub mod mount;
 pub mod net;
 pub mod netlink;

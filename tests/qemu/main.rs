@@ -71,6 +71,13 @@ fn runs_the_demo(arch: &str) {
         boot.shows("broker");
         boot.shows("sensor");
         boot.shows("gateway/load ");
+        // PID 1 with two containers: at most 600 KB resident, 100 KB anonymous, nothing allocated since the boot.
+        let line = boot.console.lines().find(|line| line.starts_with("PID 1: ")).expect("PID 1's memory");
+        let numbers: Vec<u64> = line.split(' ').filter_map(|word| word.parse().ok()).collect();
+        assert!(
+            matches!(numbers[..], [resident, anonymous, 0] if resident <= 600 && anonymous <= 100),
+            "{line}"
+        );
     }
 }
 

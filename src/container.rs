@@ -17,7 +17,7 @@ use life::remove;
 pub use life::{delete, forget, ids, kill, list, processes, start, state};
 
 use crate::cgroup::{Cgroup, Cgroups, Place};
-use crate::error::{During, Error, Result};
+use crate::error::{During, Error, Result, Wrong};
 use crate::hooks;
 use crate::host;
 use crate::image;
@@ -204,9 +204,8 @@ impl Bundle {
         act(&hooks.map_err(|wrong| self.wrong(wrong))?)
     }
 
-    #[expect(clippy::boxed_local, reason = "this is how it comes")]
-    fn wrong(&self, wrong: plan::Wrong) -> Error {
-        self.flawed(wrong.0, wrong.1)
+    fn wrong(&self, wrong: Wrong) -> Error {
+        Error::wrong(self.file.display(), wrong)
     }
 
     fn flawed(&self, field: impl Into<Box<str>>, why: impl Into<Box<str>>) -> Error {

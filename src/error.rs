@@ -65,6 +65,11 @@ pub struct Flaw {
     pub why: Box<str>,
 }
 
+/// A wrong field of such a file, while the file is not known: the field's path, and what is wrong.
+///
+/// Behind a pointer: each `?` on the way out would copy the two strings otherwise, which took 12 KB of the binary.
+pub type Wrong = Box<(String, String)>;
+
 /// The end of a path, at most [`PATH_TAIL`] bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tail(heapless::Vec<u8, PATH_TAIL>);
@@ -81,6 +86,12 @@ impl Error {
     /// A wrong file.
     pub fn config(file: impl fmt::Display, field: impl Into<Box<str>>, why: impl Into<Box<str>>) -> Self {
         Self::Config(Box::new(Flaw { file: file.to_string().into(), field: field.into(), why: why.into() }))
+    }
+
+    /// A wrong field of `file`.
+    #[expect(clippy::boxed_local, reason = "this is how it comes")]
+    pub fn wrong(file: impl fmt::Display, wrong: Wrong) -> Self {
+        Self::config(file, wrong.0, wrong.1)
     }
 
     /// A container that cannot do this now.

@@ -25,7 +25,7 @@ use crate::input::{self, Input};
 use crate::json::{self, List, Str};
 use crate::object;
 use crate::parent::{self, Held, Spawn};
-use crate::plan::{self, Overrides, Process, Scheduling, Wrong};
+use crate::plan::{self, Overrides, Process, Scheduling};
 use crate::procfs::Procfs;
 use crate::resctrl;
 use crate::run::Signals;
@@ -133,7 +133,7 @@ pub fn exec(request: &Request<'_>) -> Result<i32> {
         json::parse(texts.merged.as_bytes()).map_err(|flaw| texts.flawed(flaw))?;
     let mut buffer = vec![0; strings::room_for(texts.merged.len()) + request.changes.room()];
     let strings = &mut Strings::new(&mut buffer);
-    let wrong = |wrong: Wrong| Error::config(&*texts.name, wrong.0, wrong.1);
+    let wrong = |wrong| Error::wrong(&*texts.name, wrong);
     let overrides = Overrides { env: &own_env, ..Overrides::default() };
     let scheduling = plan::scheduling(&process, &kept.linux).map_err(wrong)?;
     let mut process = plan::process(&process, &overrides, kept.groups_denied, strings).map_err(wrong)?;

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::cgroup::{Cgroup, Cgroups};
 use crate::container::gone;
 use crate::error::{Error, Result};
-use crate::plan::{Wrong, resources};
+use crate::plan::resources;
 use crate::spec::Resources;
 use crate::state::{Entry, Id, Record, Status, Store};
 
@@ -26,10 +26,7 @@ pub fn update(root: &Path, id: &Id, limits: &Resources<'_>, file: &str, at: &str
     let open = |record: &Record| cgroups.open(&record.place());
     let mut cgroup = open(&record)?;
     let now = |at, file: &str| cgroup.read(at, file);
-    let wrong = |wrong: Wrong| {
-        let (field, why) = *wrong;
-        Error::config(file, field, why)
-    };
+    let wrong = |wrong| Error::wrong(file, wrong);
     let mut plan = resources::update(limits, at, &cgroups, &now).map_err(wrong)?;
     if plan.settings.is_empty() && plan.devices.is_none() {
         return Ok(());
@@ -69,15 +66,4 @@ pub fn look(root: &Path, id: &Id) -> Result<(Cgroups, Cgroup, Record)> {
     let cgroups = Cgroups::detect();
     let cgroup = cgroups.open(&record.place())?;
     Ok((cgroups, cgroup, record))
-}
-
-/// Every process of a container, those in cgroups of its own making included.
-pub fn processes(root: &Path, id: &Id) -> Result<Vec<nix::unistd::Pid>> {
-    let record = crate::container::state(root, id)?;
-    let cgroup = Cgroups::detect().open(&record.place())?;
-    Ok(match cgroup.processes() {
-        // Without a cgroup of its own there is one that is known.
-        none if none.is_empty() && record.cgroup.is_empty() && record.is_alive() => vec![record.pid],
-        processes => processes,
-    })
 }

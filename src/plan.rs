@@ -9,6 +9,7 @@ use nix::mount::MsFlags;
 use nix::sched::CloneFlags;
 
 use crate::cgroup::{Cgroups, Place, Resources, Setting};
+use crate::error::Wrong;
 use crate::json::{List, Str};
 use crate::seccomp::{Filter, Wish};
 use crate::spec::{self, Spec};
@@ -37,11 +38,6 @@ pub use nodes::Node;
 pub use process::{CapabilitySets, Process, path_of, plan as process};
 pub use rdt::Rdt;
 pub use scheduling::{NumberSet, Scheduling, plan as scheduling};
-
-/// A wrong field: its path and what is wrong.
-///
-/// Behind a pointer: each `?` on the way out would copy the two strings otherwise, which took 20 KB of the binary.
-pub type Wrong = Box<(String, String)>;
 
 /// The result of checking a field.
 pub type Checked<T> = Result<T, Wrong>;

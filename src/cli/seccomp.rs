@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use super::{Command, Context};
 use crate::container::CONFIG_MAX;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Wrong};
 use crate::input::{self, Input};
 use crate::json;
 use crate::output;
 use crate::seccomp::compile::compile;
-use crate::seccomp::profile::{Profile, Wrong};
+use crate::seccomp::profile::Profile;
 use crate::seccomp::{default, explain, too_long};
 use crate::spec::Spec;
 use crate::tables::CAPABILITIES;

@@ -11,10 +11,11 @@ pub mod names;
 pub mod notify;
 pub mod profile;
 
+use crate::error::Wrong;
 use crate::spec;
 use crate::sys::seccomp::{BPF_MAXINSNS, FLAG_NEW_LISTENER, Instruction};
 use notify::Listener;
-use profile::{Profile, Wrong};
+use profile::Profile;
 
 #[cfg(test)]
 mod tests;

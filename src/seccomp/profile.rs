@@ -1,6 +1,7 @@
 //! `linux.seccomp` checked: names are numbers, words are values, and rules that say nothing new are gone.
 
 use super::names::{self, ARCHES, Arch, NATIVE, Name};
+use crate::error::Wrong;
 use crate::json::Str;
 use crate::spec;
 use crate::sys::seccomp::{FLAG_LOG, FLAG_SPEC_ALLOW, FLAG_WAIT_KILLABLE_RECV};
@@ -120,9 +121,6 @@ pub struct Profile {
     /// Whether a rule asks the listener.
     pub notifies: bool,
 }
-
-/// What is wrong with a profile: a path below `linux.seccomp`, and why.
-pub type Wrong = Box<(String, String)>;
 
 impl Profile {
     /// One without rules, for this machine alone.

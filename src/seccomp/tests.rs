@@ -3,7 +3,8 @@
 use super::assembler::{Call, run};
 use super::compile::compile;
 use super::names::{AARCH64, ARCHES, ARM, Arch, NATIVE, Name, RISCV64, X32, X32_BIT, X86, X86_64};
-use super::profile::{ACTION, ALLOW, Condition, ERRNO, KILL_THREAD, LOG, Operator, Profile, TRACE, Wrong};
+use super::profile::{ACTION, ALLOW, Condition, ERRNO, KILL_THREAD, LOG, Operator, Profile, TRACE};
+use crate::error::Wrong;
 use crate::json;
 use crate::spec::{Seccomp, Spec};
 

@@ -177,6 +177,11 @@ for what in "${@:-build}"; do
         need qemu-system-aarch64 qemu-system-arm
         need python3 python3
         need dpkg-deb dpkg
+        # The program in the tests' devices that makes system calls.
+        case $(uname -m) in
+        x86_64) need aarch64-linux-gnu-gcc 'gcc-aarch64-linux-gnu libc6-dev-arm64-cross' ;;
+        aarch64) need x86_64-linux-gnu-gcc 'gcc-x86-64-linux-gnu libc6-dev-amd64-cross' ;;
+        esac
         install_missing
         ;;
     test)

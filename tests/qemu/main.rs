@@ -222,3 +222,33 @@ fn sigint_restarts_also_without_a_console() {
 fn sigterm_restarts_also_without_a_console() {
     goes_down_by("aarch64", "TERM", "reboot", 2);
 }
+
+/// The checks of `device/test/seccomp/checks.sh`.
+const SECCOMP: &[&str] = &[
+    "allow",
+    "log",
+    "errno",
+    "trap",
+    "trace without a tracer",
+    "trace",
+    "kill thread",
+    "kill",
+    "kill process",
+    "64-bit arguments",
+    "a listener answers",
+    "RuntimeDefault holds and Unconfined does not",
+];
+
+#[test]
+fn every_seccomp_action_is_seen_on_aarch64() {
+    if let Some(boot) = check("aarch64", "seccomp", "", SECCOMP) {
+        boot.ends_well();
+    }
+}
+
+#[test]
+fn every_seccomp_action_is_seen_on_x86_64() {
+    if let Some(boot) = check("x86_64", "seccomp", "", SECCOMP) {
+        boot.ends_well();
+    }
+}

@@ -12,7 +12,6 @@ mod early;
 mod event;
 mod fields;
 mod kmsg;
-mod known;
 mod limits;
 mod line;
 mod logs;

@@ -8,7 +8,7 @@ use crate::fields;
 /// What is done about a field.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Rule {
-    /// `manifest.rs` reads it.
+    /// `text.rs` has it.
     Read,
     /// Passing it over is harmless; it is named in one warning.
     Pass,

@@ -1,5 +1,7 @@
 //! Manifests as people and tools write them, right and wrong.
 
+use mote::seccomp::Wish;
+
 use super::*;
 
 const GATEWAY: &str = r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"gateway","labels":{"app":"x"}},

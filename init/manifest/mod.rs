@@ -1,0 +1,137 @@
+//! A manifest: a Kubernetes `Pod` in JSON, checked and made into what PID 1 and the starter need.
+//!
+//! PID 1 reads every manifest once at boot and keeps only what its tables hold; the starter of a container reads it
+//! again. Both come through [`read`], so both see the same checks. One file each: the shape of the document (`text`), the
+//! fields that are not read (`known`), and the subjects.
+
+use std::path::Path;
+
+use mote::error::{Error, Result};
+use mote::input::{self, Input};
+use mote::json;
+
+use crate::limits::{self, Limits};
+use crate::name::Name;
+use text::PodText;
+
+mod container;
+mod known;
+mod security;
+mod text;
+
+pub use container::Container;
+
+/// The largest manifest that is read. A Pod with 32 containers takes about 20 KB.
+pub const MANIFEST_BYTES: u64 = 256 * 1024;
+
+/// The longest grace period, a day: beyond it a number is more likely a slip than a wish.
+const GRACE_MAX_S: i64 = 86_400;
+
+/// When a container that has ended is started again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RestartPolicy {
+    /// Whatever its exit code was; Kubernetes' default.
+    Always,
+    /// Only after a failure.
+    OnFailure,
+    /// Not at all.
+    Never,
+}
+
+/// A checked pod.
+#[derive(Debug)]
+pub struct Pod {
+    /// `metadata.name`.
+    pub name: Name,
+    /// Whether its containers stay in the device's own network namespace.
+    pub host_network: bool,
+    /// The containers' host name; `None` with `host_network`, where it is the device's.
+    pub hostname: Option<Name>,
+    /// Holds for all containers of the pod.
+    pub restart: RestartPolicy,
+    /// From SIGTERM to SIGKILL.
+    pub grace_s: u32,
+    /// At least one.
+    pub containers: Vec<Container>,
+    /// Of all containers together.
+    pub limits: Limits,
+    /// Fields that were passed over.
+    pub passed: Vec<String>,
+}
+
+/// Reads and checks the manifest at `path`; errors name its last component.
+pub fn read(path: &Path) -> Result<Pod> {
+    let file = path.file_name().unwrap_or_default().to_string_lossy();
+    let refuse = |why: &str| Err(Error::config(&file, "the document", why));
+    let text = match input::read(path, MANIFEST_BYTES)? {
+        Input::Text(text) => text,
+        Input::TooLarge => return refuse("larger than 256 KiB"),
+        Input::NotRegular => return refuse("not a regular file"),
+    };
+    parse(&file, &text)
+}
+
+/// Checks the manifest `text`; `file` names it in errors.
+pub fn parse(file: &str, text: &[u8]) -> Result<Pod> {
+    let flaw = |field: &str, why: &str| Error::config(file, field, why);
+    let doc: PodText<'_> = json::parse(text).map_err(|f| flaw(&f.field, &f.why))?;
+    // The kind first: of a file that is no Pod at all the fields do not matter.
+    if doc.api_version != "v1" {
+        return Err(flaw("apiVersion", "expected \"v1\""));
+    }
+    if doc.kind != "Pod" {
+        return Err(flaw("kind", "expected \"Pod\""));
+    }
+    // parse() has seen that it is UTF-8.
+    let passed = known::check(file, std::str::from_utf8(text).unwrap_or(""))?;
+    let name = Name::new(&doc.metadata.name.decode()).ok_or_else(|| flaw("metadata.name", Name::WANT))?;
+    let spec = doc.spec.ok_or_else(|| flaw("spec", "expected an object"))?;
+    let restart = match spec.restart_policy {
+        None => RestartPolicy::Always,
+        Some(policy) if policy == "Always" => RestartPolicy::Always,
+        Some(policy) if policy == "OnFailure" => RestartPolicy::OnFailure,
+        Some(policy) if policy == "Never" => RestartPolicy::Never,
+        Some(_) => return Err(flaw("spec.restartPolicy", "expected \"Always\", \"OnFailure\" or \"Never\"")),
+    };
+    let grace_s = match spec.grace_s {
+        None => mote::board::GRACE_DEFAULT_S,
+        Some(grace_s) => {
+            (0..=GRACE_MAX_S).contains(&grace_s).then(|| u32::try_from(grace_s).ok()).flatten().ok_or_else(
+                || flaw("spec.terminationGracePeriodSeconds", "expected a whole number from 0 to 86400"),
+            )?
+        }
+    };
+    let hostname = match spec.hostname {
+        _ if spec.host_network => None,
+        None => Some(name.clone()),
+        Some(text) => Some(Name::new(&text.decode()).ok_or_else(|| flaw("spec.hostname", Name::WANT))?),
+    };
+    if spec.containers.is_empty() {
+        return Err(flaw("spec.containers", "expected at least one container"));
+    }
+    let of_pod =
+        security::seccomp(&spec.security, &|why| flaw("spec.securityContext.seccompProfile.type", why))?;
+    let mut containers = Vec::<Container>::with_capacity(spec.containers.len());
+    for (i, text) in spec.containers.iter().enumerate() {
+        let at = |field: &str, why: &str| flaw(&format!("spec.containers[{i}].{field}"), why);
+        let mut made = container::container(text, &at)?;
+        made.seccomp =
+            match security::seccomp(&text.security, &|why| at("securityContext.seccompProfile.type", why))? {
+                None => of_pod,
+                own => own,
+            };
+        if containers.iter().any(|other| other.name == made.name) {
+            return Err(at("name", "another container of this pod has this name"));
+        }
+        containers.push(made);
+    }
+    let own = limits::read(&spec.resources.limits, &|field, why| {
+        flaw(&format!("spec.resources.limits{field}"), why)
+    })?;
+    let limits = own.or(limits::together(containers.iter().map(|container| &container.limits)));
+    let host_network = spec.host_network;
+    Ok(Pod { name, host_network, hostname, restart, grace_s, containers, limits, passed })
+}
+
+#[cfg(test)]
+mod tests;

@@ -15,15 +15,13 @@ use crate::event::{self, Sources};
 use crate::line::Line;
 use crate::logs::{self, Pipe};
 use crate::manifest::{self, Pod};
+use crate::paths::DEVICE;
 use crate::settings::Settings;
 use crate::steps::Steps;
 use crate::supervise::{Event, Unit};
-use crate::world::{FILE_BYTES, PodRow, TABLES, UnitRow, World};
+use crate::world::{BOOT_MS, FILE_BYTES, PodRow, TABLES, UnitRow, World};
 use crate::{child, client, clock, control, early, kmsg};
 use mote::board::{MAX_CONTAINERS, MAX_PODS};
-
-/// Where the pods are described.
-pub const MANIFESTS: &str = "/etc/mote/manifests";
 
 /// PID 1. Never returns.
 pub fn run() -> ! {
@@ -41,7 +39,7 @@ pub fn run() -> ! {
     // Nobody else is there to hold the lock, or to have broken it.
     let mut tables = TABLES.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let (pods, units) = &mut *tables;
-    let world = &mut World::new(pods, units);
+    let world = &mut World::new(&DEVICE, pods, units, BOOT_MS);
     let host_network = load(world);
     steps.done("manifests");
     if host_network {
@@ -89,11 +87,11 @@ fn configure() -> Settings {
     }
     let made = std::os::unix::fs::DirBuilderExt::mode(&mut std::fs::DirBuilder::new(), 0o700)
         .recursive(true)
-        .create(crate::start::RUN);
+        .create(DEVICE.run);
     if let Err(e) = made {
-        error!("{}: {e}; containers will not start", crate::start::RUN);
+        error!("{}: {e}; containers will not start", DEVICE.run);
     }
-    if let Err(e) = netns::prepare(Path::new(netns::DIR)) {
+    if let Err(e) = netns::prepare(Path::new(DEVICE.netns)) {
         error!("{e}; pods without hostNetwork will not start");
     }
     settings
@@ -101,10 +99,7 @@ fn configure() -> Settings {
 
 /// The rest of the boot, once every container has been tried: none of it is to take the processor away from them.
 fn finish(world: &mut World<'_>, settings: &Settings, steps: &Steps, loopback_is_up: bool) {
-    logs::start(world, clock::now_ms());
-    if let Err(errno) = control::open(world) {
-        error!("{}: {}; no client can connect", control::SOCKET, words(errno));
-    }
+    serve(world);
     // Ctrl-alt-del becomes a SIGINT to PID 1 instead of a reboot at once.
     if let Err(errno) = set_cad_enabled(false) {
         warn!("ctrl-alt-del: {}; it reboots without shutting down", words(errno));
@@ -133,6 +128,14 @@ fn finish(world: &mut World<'_>, settings: &Settings, steps: &Steps, loopback_is
     mote::sys::memory::release_code();
 }
 
+/// Opens what the containers can do without for a while: logs, and the control socket.
+pub fn serve(world: &mut World<'_>) {
+    logs::start(world, clock::now_ms());
+    if let Err(errno) = control::open(world) {
+        error!("{}: {}; no client can connect", world.paths.socket, words(errno));
+    }
+}
+
 /// Sets `lo` of the device itself up.
 fn loopback() {
     if let Err(errno) = netns::loopback_up() {
@@ -142,12 +145,12 @@ fn loopback() {
 }
 
 /// Fills the tables from the manifests, in the order of their names. Returns whether a pod is in the device's own network.
-fn load(world: &mut World<'_>) -> bool {
+pub fn load(world: &mut World<'_>) -> bool {
     let mut host_network = false;
-    let mut files: Vec<_> = match std::fs::read_dir(MANIFESTS) {
+    let mut files: Vec<_> = match std::fs::read_dir(world.paths.manifests) {
         Ok(entries) => entries.filter_map(|entry| Some(entry.ok()?.file_name())).collect(),
         Err(e) => {
-            error!("{MANIFESTS}: {e}; no pod is run");
+            error!("{}: {e}; no pod is run", world.paths.manifests);
             return false;
         }
     };
@@ -181,7 +184,7 @@ fn load(world: &mut World<'_>) -> bool {
 
 /// Adds one pod and returns whether it is in the device's own network, or says why it is not run.
 fn load_one(world: &mut World<'_>, file: &std::ffi::OsStr) -> Result<bool> {
-    let pod = manifest::read(&Path::new(MANIFESTS).join(file))?;
+    let pod = manifest::read(&Path::new(world.paths.manifests).join(file))?;
     let shown = file.to_string_lossy();
     let refuse = |field: &str, why: String| Err(Error::config(&shown, field, why));
     let name = file.to_str().and_then(|name| heapless::String::<FILE_BYTES>::try_from(name).ok());

@@ -1,4 +1,4 @@
-//! The control socket, `/run/mote/control.sock`: one packet of JSON asks, packets of JSON answer.
+//! The control socket, `/run/mote/control.sock` on the device: one packet of JSON asks, packets of JSON answer.
 //!
 //! Asked: `{"version":1,"request":"ps"}`, or `poweroff`, `reboot`, `halt`. Answered: to `ps` one packet about PID 1, one for each
 //! container, one for each pod that is not run, and `{"end":true}`; to the others `{"end":true}`; to anything else
@@ -25,9 +25,6 @@ use crate::power::{self, Kind};
 use crate::supervise::{NEVER, State, Status};
 use crate::world::World;
 use mote::board::CONTROL_CLIENTS;
-
-/// Where the socket is.
-pub const SOCKET: &str = "/run/mote/control.sock";
 
 /// The version of the messages.
 pub const VERSION: &str = "1";
@@ -73,15 +70,11 @@ impl Control {
 pub fn open(world: &mut World) -> Result<(), Errno> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let fd = socket::socket(socket::AddressFamily::Unix, socket::SockType::SeqPacket, flags, None)?;
-    let _ = nix::unistd::unlink(SOCKET); // of an init before this one
-    socket::bind(fd.as_raw_fd(), &socket::UnixAddr::new(SOCKET)?)?;
+    let path = world.paths.socket;
+    let _ = nix::unistd::unlink(path); // of an init before this one
+    socket::bind(fd.as_raw_fd(), &socket::UnixAddr::new(path)?)?;
     let mode = nix::sys::stat::Mode::from_bits_truncate(0o600);
-    nix::sys::stat::fchmodat(
-        nix::fcntl::AT_FDCWD,
-        SOCKET,
-        mode,
-        nix::sys::stat::FchmodatFlags::FollowSymlink,
-    )?;
+    nix::sys::stat::fchmodat(nix::fcntl::AT_FDCWD, path, mode, nix::sys::stat::FchmodatFlags::FollowSymlink)?;
     socket::listen(&fd, socket::Backlog::new(16)?)?;
     world.poll.add(fd.as_fd(), Token::Listener)?;
     world.control.listener = Some(UnixListener::from(fd));
@@ -150,6 +143,13 @@ pub fn serve(world: &mut World, i: usize, now_ms: u64) {
             Err(_) | Ok(0) => return drop_client(world, i),
             Ok(length) => match request(bytes.get(..length).unwrap_or(b"")) {
                 Ok(Request::Ps) => client.sent = Some(0),
+                Ok(Request::Power(_)) if !world.paths.device => {
+                    send(
+                        client.fd.as_fd(),
+                        r#"{"error":"the supervisor is not the device's PID 1: end it by SIGTERM"}"#,
+                    );
+                    return drop_client(world, i);
+                }
                 Ok(Request::Power(kind)) => {
                     send(client.fd.as_fd(), r#"{"end":true}"#);
                     drop_client(world, i);

@@ -107,10 +107,10 @@ fn signals(world: &mut World, sources: &Sources, now_ms: u64) {
         let number = signal.ssi_signo.cast_signed();
         if number == libc::SIGCHLD {
             children = true;
-        } else if let Some(kind) = Kind::of(number) {
+        } else if let Some(kind) = Kind::of(number, world.paths.device) {
             power::request(world, kind, now_ms);
         } else {
-            warn!("signal {number} from pid {}: means nothing to PID 1", signal.ssi_pid);
+            warn!("signal {number} from pid {}: means nothing here", signal.ssi_pid);
         }
     }
     if children {

@@ -3,16 +3,14 @@
 use std::os::fd::AsFd as _;
 
 use mote::board::{POD_PIDS_MAX, PODS_RESERVE_KIB};
-use mote::cgroup::{Cgroups, MOUNT, Or, Place, Resources, Setting, Where, stats};
+use mote::cgroup::{Cgroups, Or, Place, Resources, Setting, Where, stats};
 use mote::error::{Error, Result};
 use mote::json::Str;
 use mote::sys::file;
 use nix::fcntl::OFlag;
 
 use crate::line::Line;
-
-/// The cgroup that holds those of all pods.
-pub const PODS: &str = "pods";
+use crate::paths::Paths;
 
 /// `resources.limits`
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -30,15 +28,24 @@ impl Limits {
     }
 
     /// As files and values.
-    pub fn settings(&self, field: &str) -> Vec<Setting> {
+    pub fn settings(&self, cgroups: &Cgroups, field: &str) -> Vec<Setting> {
         let mut settings = Vec::new();
         if let Some(milli) = self.cpu_milli {
             // Of a tenth of a second, at least the millisecond that the kernel takes, as kubelet does it.
             let quota_us = milli.saturating_mul(100).max(1000);
-            settings.push(setting("cpu.max", format!("{quota_us} 100000"), format!("{field}.cpu"), Or::Fail));
+            let field = format!("{field}.cpu");
+            settings.push(match find(cgroups, "cpu") {
+                Where::V2 => setting("cpu.max", format!("{quota_us} 100000"), field, Or::Fail),
+                // Of the same tenth of a second, unless somebody has changed it.
+                at => Setting { at, ..setting("cpu.cfs_quota_us", quota_us.to_string(), field, Or::Fail) },
+            });
         }
         if let Some(bytes) = self.memory {
-            settings.push(setting("memory.max", bytes.to_string(), format!("{field}.memory"), Or::Fail));
+            let (at, file) = memory_max(cgroups);
+            settings.push(Setting {
+                at,
+                ..setting(file, bytes.to_string(), format!("{field}.memory"), Or::Fail)
+            });
         }
         settings
     }
@@ -46,6 +53,19 @@ impl Limits {
 
 fn setting(file: &'static str, value: String, field: String, or: Or) -> Setting {
     Setting { at: Where::V2, file: file.into(), value, field, or }
+}
+
+/// Where a controller is: on a device always on cgroup v2, so that nobody has to ask.
+fn find(cgroups: &Cgroups, name: &str) -> Where {
+    if cgroups.unified { Where::V2 } else { cgroups.find(name, name).unwrap_or(Where::V2) }
+}
+
+/// The file for the most memory.
+fn memory_max(cgroups: &Cgroups) -> (Where, &'static str) {
+    match find(cgroups, "memory") {
+        Where::V2 => (Where::V2, "memory.max"),
+        at => (at, "memory.limit_in_bytes"),
+    }
 }
 
 /// Checks `limits`; `flaw` makes an error from the rest of a field's path and the reason.
@@ -115,44 +135,47 @@ fn memory_total() -> Option<u64> {
 }
 
 /// Makes the cgroup of pod `name` with its limits, in that of all pods with theirs.
-pub fn prepare_pod(name: &str, limits: &Limits) -> Result<()> {
+pub fn prepare_pod(paths: &Paths, name: &str, limits: &Limits) -> Result<Cgroups> {
     let cgroups = Cgroups::detect();
     let total = memory_total().unwrap_or(u64::MAX);
     let less = |kib: u64| total.saturating_sub(kib.saturating_mul(1024)).max(total / 2);
     // What is not there in this kernel cannot protect anybody, and keeps no pod from running.
     let default =
         |file, value: u64| setting(file, value.to_string(), "the board's limits".to_owned(), Or::Nothing);
-    let all = [default("memory.max", less(PODS_RESERVE_KIB / 2))];
+    let (at, memory_max) = memory_max(&cgroups);
+    let all = [Setting { at, ..default(memory_max, less(PODS_RESERVE_KIB / 2)) }];
     let mut own = vec![
-        default("pids.max", POD_PIDS_MAX.into()),
+        Setting { at: find(&cgroups, "pids"), ..default("pids.max", POD_PIDS_MAX.into()) },
         // From here on it is slowed down, and soon after ended: before it can take from others.
         default("memory.high", less(PODS_RESERVE_KIB)),
-        default("memory.max", less(PODS_RESERVE_KIB - PODS_RESERVE_KIB / 16)),
+        Setting { at, ..default(memory_max, less(PODS_RESERVE_KIB - PODS_RESERVE_KIB / 16)) },
     ];
-    let named = limits.settings("spec.resources.limits");
+    let named = limits.settings(&cgroups, "spec.resources.limits");
     own.retain(|default| named.iter().all(|setting| setting.file != default.file));
     own.extend(named);
-    let path = std::ffi::CString::new(format!("{PODS}/{name}")).unwrap_or_default(); // a checked name
+    let path = |text: String| std::ffi::CString::new(text).unwrap_or_default(); // checked names
     let apply = |path: &std::ffi::CStr, settings: Vec<Setting>| {
         let place = Place { path, every: true };
         let cgroup = cgroups.group(&place)?;
         cgroups.apply(&Resources { settings, devices: None }, &place, &cgroup, false)
     };
-    apply(c"pods", all.into())?;
-    apply(&path, own)
+    apply(&path(paths.pods.to_owned()), all.into())?;
+    apply(&path(format!("{}/{name}", paths.pods)), own)?;
+    Ok(cgroups)
 }
 
 /// What a container of a pod is limited to.
-pub fn of_container(limits: &Limits) -> Vec<Setting> {
-    let mut settings = limits.settings("spec.containers[].resources.limits");
+pub fn of_container(limits: &Limits, cgroups: &Cgroups) -> Vec<Setting> {
+    let mut settings = limits.settings(cgroups, "spec.containers[].resources.limits");
     // A program that lost one of its processes is seldom well: all of it is ended, and restarted.
     settings.push(setting("memory.oom.group", "1".to_owned(), "memory.oom.group".to_owned(), Or::Nothing));
     settings
 }
 
 /// How many processes of a container the OOM killer has ended since it was started. Allocates nothing.
-pub fn oom_kills(pod: &str, container: &str) -> u64 {
-    let path = Line::<200>::of(format_args!("{MOUNT}/{PODS}/{pod}/{container}/memory.events"));
+pub fn oom_kills(paths: &Paths, pod: &str, container: &str) -> u64 {
+    let (directory, file) = paths.oom;
+    let path = Line::<400>::of(format_args!("{directory}/{pod}/{container}/{file}"));
     let file = file::open(path.as_str(), OFlag::O_RDONLY);
     file.and_then(|file| stats::oom_kills(file.as_fd())).unwrap_or(0) // not there without the controller
 }
@@ -192,7 +215,9 @@ mod tests {
 
     #[test]
     fn a_small_share_of_a_processor_is_what_the_kernel_takes() {
-        let settings = Limits { cpu_milli: Some(5), memory: Some(4096) }.settings("x");
+        let mut cgroups = Cgroups::detect();
+        cgroups.unified = true;
+        let settings = Limits { cpu_milli: Some(5), memory: Some(4096) }.settings(&cgroups, "x");
         let values: Vec<_> = settings.iter().map(|s| (s.file.as_ref(), s.value.as_str())).collect();
         assert_eq!(values, [("cpu.max", "1000 100000"), ("memory.max", "4096")]);
     }

@@ -25,9 +25,6 @@ use crate::world::World;
 use mote::board::{LOG_FILE_BYTES, LOG_FILES};
 use mote::sys::file::tee;
 
-/// Where the logs are.
-pub const LOGS: &str = "/var/log/pods";
-
 /// As much as a pipe holds.
 const CHUNK_BYTES: usize = 64 * 1024;
 
@@ -64,7 +61,9 @@ pub fn run(world: &World, control: &OwnedFd) -> i32 {
         .map(|row| Container {
             sources: [(&row.out, Stream::Out), (&row.err, Stream::Err)]
                 .map(|(pipe, stream)| Source { pipe: pipe.read.as_fd(), lines: Splitter::new(stream) }),
-            file: LogFile::new(Path::new(LOGS).join(world.pod_name(row.pod)).join(row.name.as_str())),
+            file: LogFile::new(
+                Path::new(world.paths.logs).join(world.pod_name(row.pod)).join(row.name.as_str()),
+            ),
         })
         .collect();
     let own = [&peek.pipe.read, &peek.pipe.write, control].map(|fd| fd.as_raw_fd());

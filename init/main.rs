@@ -11,6 +11,7 @@ mod cri;
 mod early;
 mod event;
 mod fields;
+mod hosted;
 mod kmsg;
 mod limits;
 mod line;
@@ -19,6 +20,7 @@ mod logwriter;
 mod manifest;
 mod memory;
 mod name;
+mod paths;
 mod poll;
 mod power;
 mod reap;
@@ -39,7 +41,9 @@ mote::entry!(program);
 fn program(args: &[OsString]) -> i32 {
     // The kernel hands an init the words of its command line that it does not know. As PID 1 of a container mote may be
     // any of its commands.
-    let command = args.get(1).is_some_and(|word| mote::cli::is_command(word) || client::is_command(word));
+    let command = args.get(1).is_some_and(|word| {
+        mote::cli::is_command(word) || client::COMMANDS.iter().any(|command| word == command.name)
+    });
     if std::process::id() == 1 {
         if mote::image::is_smuggled() {
             mote::output::complain(&format!("mote: {}", mote::image::smuggled()));
@@ -52,5 +56,5 @@ fn program(args: &[OsString]) -> i32 {
     if let Err(errno) = mote::sys::entry::open_standard() {
         return errno as i32; // nowhere to say why
     }
-    client::main(args).unwrap_or_else(|| mote::cli::main(args))
+    mote::cli::main(args, client::COMMANDS)
 }

@@ -7,6 +7,9 @@
 //! | killing | SIGKILL to every process | PID 1 has no child left; 3 s |
 //! | last | a child unmounts, syncs and calls `reboot(2)` | the machine is off; 30 s, then PID 1 calls it itself |
 //!
+//! Under `mote supervise` only the supervisor ends, by SIGTERM or SIGINT: it kills nobody in the third phase but waits for its
+//! children as long, and instead of the fourth takes back what was made (`hosted.rs`).
+//!
 //! Signals as busybox and sysvinit have them: SIGTERM and SIGINT (ctrl-alt-del) reboot, SIGUSR1 halts, SIGUSR2 powers off. A
 //! second request changes nothing.
 
@@ -22,10 +25,10 @@ use nix::sys::reboot::{RebootMode, reboot};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, sync};
 
-use crate::child;
 use crate::logs;
 use crate::supervise::{Event, NEVER, State};
 use crate::world::World;
+use crate::{child, hosted};
 
 /// What becomes of the machine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,12 +39,16 @@ pub enum Kind {
     Halt,
     /// It goes off.
     PowerOff,
+    /// Nothing: the supervisor alone ends.
+    Leave,
 }
 
 impl Kind {
-    /// What `signal` asks for.
-    pub fn of(signal: i32) -> Option<Self> {
+    /// What `signal` asks for, on a device or elsewhere.
+    pub fn of(signal: i32, device: bool) -> Option<Self> {
         match signal {
+            libc::SIGTERM | libc::SIGINT if !device => Some(Self::Leave),
+            _ if !device => None,
             libc::SIGTERM | libc::SIGINT => Some(Self::Reboot),
             libc::SIGUSR1 => Some(Self::Halt),
             libc::SIGUSR2 => Some(Self::PowerOff),
@@ -55,6 +62,7 @@ impl Kind {
             Self::Reboot => "reboot",
             Self::Halt => "halt",
             Self::PowerOff => "poweroff",
+            Self::Leave => "end",
         }
     }
 
@@ -62,7 +70,7 @@ impl Kind {
         match self {
             Self::Reboot => RebootMode::RB_AUTOBOOT,
             Self::Halt => RebootMode::RB_HALT_SYSTEM,
-            Self::PowerOff => RebootMode::RB_POWER_OFF,
+            Self::PowerOff | Self::Leave => RebootMode::RB_POWER_OFF,
         }
     }
 }
@@ -153,12 +161,17 @@ pub fn step(world: &mut World, now_ms: u64) {
         enter(world, Phase::Draining, DRAIN_MS);
     }
     if world.power.phase == Phase::Draining && (world.logs.finished() || world.power.until_ms <= now_ms) {
-        let _ = kill(Pid::from_raw(-1), Signal::SIGKILL); // ESRCH: nobody is left
+        if world.paths.device {
+            let _ = kill(Pid::from_raw(-1), Signal::SIGKILL); // ESRCH: nobody is left
+        }
         enter(world, Phase::Killing, KILL_MS);
         world.power.childless = false; // only the next look knows
         return crate::reap::all(world, now_ms);
     }
     if world.power.phase == Phase::Killing && (world.power.childless || world.power.until_ms <= now_ms) {
+        if !world.paths.device {
+            hosted::leave(world);
+        }
         match child::fork(c"mote-last", || last(kind)) {
             Ok((pid, _)) => enter(world, Phase::Last { pid: pid.as_raw() }, LAST_MS),
             Err(errno) => {
@@ -277,7 +290,8 @@ mod tests {
 
     #[test]
     fn signals_mean_what_busybox_says() {
-        let kinds = [libc::SIGTERM, libc::SIGINT, libc::SIGUSR1, libc::SIGUSR2, libc::SIGHUP].map(Kind::of);
+        let kinds = [libc::SIGTERM, libc::SIGINT, libc::SIGUSR1, libc::SIGUSR2, libc::SIGHUP]
+            .map(|signal| Kind::of(signal, true));
         assert_eq!(
             kinds,
             [Some(Kind::Reboot), Some(Kind::Reboot), Some(Kind::Halt), Some(Kind::PowerOff), None]

@@ -16,13 +16,7 @@ use nix::unistd::{pipe2, read, write};
 use crate::line::Line;
 use crate::manifest::{self, Container};
 use crate::world::{Reason, Starter, World};
-use crate::{boot, child, limits};
-
-/// Where bundles are.
-pub const BUNDLES: &str = "/var/lib/mote/bundles";
-
-/// The state directory of the library.
-pub const RUN: &str = "/run/mote";
+use crate::{child, limits};
 
 /// What a starter tells PID 1.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -107,10 +101,15 @@ pub fn fork(world: &mut World, i: usize) -> std::result::Result<(), Errno> {
 /// Forks a child that removes what the ended container `i` leaves behind. Nobody waits for it.
 pub fn fork_forget(world: &World, i: usize) -> std::result::Result<(), Errno> {
     child::fork(c"mote-forget", || {
-        let forgotten = id(world, i).and_then(|id| container::forget(Path::new(RUN), &id));
+        let forgotten = forget(world, i);
         i32::from(forgotten.inspect_err(|e| log::warn!("{e}; the next start tries again")).is_err())
     })
     .map(drop)
+}
+
+/// Removes what the ended container `i` leaves behind.
+pub fn forget(world: &World, i: usize) -> Result<()> {
+    id(world, i).and_then(|id| container::forget(Path::new(world.paths.run), &id))
 }
 
 /// What the library knows container `i` by. `_` is in neither name, so no two containers have the same.
@@ -124,25 +123,25 @@ fn start(world: &World, i: usize) -> Result<Report> {
     let gone = |what: &str| Error::config(what, "the document", "changed since the boot");
     let row = world.units.get(i).ok_or_else(|| gone("container"))?;
     let pod = world.pods.get(row.pod).ok_or_else(|| gone("pod"))?;
-    let manifest = manifest::read(&Path::new(boot::MANIFESTS).join(pod.file.as_str()))?;
+    let manifest = manifest::read(&Path::new(world.paths.manifests).join(pod.file.as_str()))?;
     let container = manifest.containers.iter().find(|container| container.name == row.name);
     let container =
         container.filter(|_| manifest.name.as_str() == pod.name.as_str()).ok_or_else(|| gone(&pod.file))?;
 
-    let root = Path::new(RUN);
+    let root = Path::new(world.paths.run);
     let id = id(world, i)?;
     container::forget(root, &id)?; // what the last run left behind
 
     let pin = if manifest.host_network {
         netns::own()? // named all the same: the bundle may ask for a new one
     } else {
-        netns::ensure(Path::new(netns::DIR), manifest.name.as_str())?
+        netns::ensure(Path::new(world.paths.netns), manifest.name.as_str())?
     };
-    let bundle = Path::new(BUNDLES).join(container.bundle.as_str());
+    let bundle = Path::new(world.paths.bundles).join(container.bundle.as_str());
     let args = arguments(container, &bundle)?;
-    limits::prepare_pod(manifest.name.as_str(), &manifest.limits)?;
-    let cgroup = format!("{}/{}/{}", limits::PODS, manifest.name, container.name);
-    let own_limits = limits::of_container(&container.limits);
+    let cgroups = limits::prepare_pod(world.paths, manifest.name.as_str(), &manifest.limits)?;
+    let cgroup = format!("{}/{}/{}", world.paths.pods, manifest.name, container.name);
+    let own_limits = limits::of_container(&container.limits, &cgroups);
     let null = std::fs::File::open("/dev/null").during("open", "/dev/null")?;
     // By descriptor: what the path leads to may have been changed since.
     let netns_path = format!("/proc/self/fd/{}", pin.fd.as_raw_fd());

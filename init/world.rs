@@ -18,6 +18,7 @@ use crate::limits;
 use crate::line::Line;
 use crate::logs::{self, Logs, Pipe};
 use crate::name::Name;
+use crate::paths::Paths;
 use crate::poll::{Poll, Token};
 use crate::power::Power;
 use crate::start::{self, Report};
@@ -92,11 +93,13 @@ pub type Units = heapless::Vec<UnitRow, MAX_CONTAINERS>;
 pub static TABLES: Mutex<(Pods, Units)> = Mutex::new((heapless::Vec::new(), heapless::Vec::new()));
 
 /// How long after the kernel's start the boot waits for slow containers.
-const BOOT_MS: u64 = 15_000;
+pub const BOOT_MS: u64 = 15_000;
 
 /// The tables and what works on them.
 #[derive(Debug)]
 pub struct World<'t> {
+    /// Where everything is.
+    pub paths: &'static Paths,
     /// All pods, the failed ones included.
     pub pods: &'t mut Pods,
     /// All containers.
@@ -116,9 +119,10 @@ pub struct World<'t> {
 }
 
 impl<'t> World<'t> {
-    /// A world with nothing under way.
-    pub fn new(pods: &'t mut Pods, units: &'t mut Units) -> Self {
+    /// A world with nothing under way. At `boot_until_ms` its boot is over though containers are still being started.
+    pub fn new(paths: &'static Paths, pods: &'t mut Pods, units: &'t mut Units, boot_until_ms: u64) -> Self {
         Self {
+            paths,
             pods,
             units,
             poll: Poll::new(),
@@ -126,7 +130,7 @@ impl<'t> World<'t> {
             control: Control::new(),
             power: Power::new(),
             strangers: heapless::Deque::new(),
-            boot_until_ms: BOOT_MS,
+            boot_until_ms,
         }
     }
 
@@ -266,7 +270,7 @@ impl<'t> World<'t> {
     /// How many processes of container `i` the OOM killer has ended in this run.
     pub fn oom_kills_now(&self, i: usize) -> u64 {
         let row = self.units.get(i).filter(|row| row.unit.pid().is_some());
-        row.map_or(0, |row| limits::oom_kills(self.pod_name(row.pod), row.name.as_str()))
+        row.map_or(0, |row| limits::oom_kills(self.paths, self.pod_name(row.pod), row.name.as_str()))
     }
 
     fn start_failed(&mut self, i: usize, reason: Reason, now_ms: u64) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use mote::error::Result;
 use mote::output;
 
-use super::{logs, power, ps};
+use super::{Host, logs, power, ps};
 use crate::steps::Steps;
 
 /// How long the containers may take to come up.
@@ -22,7 +22,7 @@ pub fn run(steps: &Steps, seconds: u32) -> i32 {
     let up = wait();
     std::thread::sleep(Duration::from_secs(seconds.into()));
     let shown = show(steps);
-    if let Err(error) = shown.and_then(|()| power::run("poweroff")) {
+    if let Err(error) = shown.and_then(|()| power::ask(&Host::device(), "poweroff")) {
         output::complain(&format!("demo: {error}"));
         return 1;
     }
@@ -36,19 +36,19 @@ fn wait() -> bool {
         std::thread::sleep(LOOK);
         // A pod that is not run at all has no container, and no reason to wait for it.
         let up = |row: &[String; 7]| matches!(row, [_, container, state, ..] if state == "running" || container == "-");
-        ps::ask().is_ok_and(|listing| !listing.rows.is_empty() && listing.rows.iter().all(up))
+        ps::ask(&Host::device()).is_ok_and(|listing| !listing.rows.is_empty() && listing.rows.iter().all(up))
     })
 }
 
 fn show(steps: &Steps) -> Result<()> {
-    let listing = ps::ask()?;
+    let listing = ps::ask(&Host::device())?;
     let mut screen = String::new();
     let _ = writeln!(screen, "\nboot: {}\n", steps.line()); // as below: a String takes it
     let _ = writeln!(screen, "$ mote ps\n{}", listing.text());
     // The container that has most to tell is the one that the others serve: the last of the pod.
     if let Some([pod, container, ..]) = listing.rows.iter().rfind(|row| row[1] != "-") {
         let _ = writeln!(screen, "$ mote logs --tail 5 {pod}/{container}");
-        for line in logs::last(pod, container, 5)? {
+        for line in logs::last(&Host::device(), pod, container, 5)? {
             let _ = writeln!(screen, "{line}");
         }
     }

@@ -8,35 +8,41 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use mote::error::{During as _, Error, Result};
+use mote::cli::options::{Kind, Opt};
+use mote::cli::{Command, Context};
+use mote::error::{During as _, Result};
 use mote::sys::file::write_all;
 use mote::sys::terminal::STDOUT;
 
+use super::Host;
 use crate::cri;
-use crate::logwriter::LOGS;
-use crate::name::Name;
 
 /// How often `-f` looks for more.
 const LOOK: Duration = Duration::from_millis(200);
 
+/// `logs`
+pub const COMMAND: Command = Command {
+    name: "logs",
+    arguments: "<pod>/<container>",
+    about: "print what a container has printed",
+    options: &[
+        super::RUN,
+        Opt { name: "follow", short: Some('f'), kind: Kind::Flag, about: "and what it prints from now on" },
+        Opt { name: "tail", short: None, kind: Kind::Value("N"), about: "the last N lines alone" },
+    ],
+    count: (1, 1),
+    run,
+};
+
 /// Prints the log.
-pub fn run(args: &[&str]) -> Result<()> {
-    let usage = || Error::Usage("logs: expected [-f] [--tail N] <pod>/<container>".into());
-    let (mut follow, mut tail, mut target) = (false, None, None);
-    let mut args = args.iter().copied();
-    while let Some(arg) = args.next() {
-        match arg {
-            "-f" | "--follow" => follow = true,
-            "--tail" => tail = Some(args.next().and_then(|n| n.parse::<usize>().ok()).ok_or_else(usage)?),
-            _ if arg.starts_with('-') || target.is_some() => return Err(usage()),
-            _ => target = Some(arg),
-        }
-    }
-    // Names checked by their types: nothing in them can climb out of the directory.
-    let (pod, container) = target.and_then(|target| target.split_once('/')).ok_or_else(usage)?;
-    let (pod, container) = Name::new(pod).zip(Name::new(container)).ok_or_else(usage)?;
-    let dir = Path::new(LOGS).join(pod.as_str()).join(container.as_str());
-    print(&dir, follow, tail)
+fn run(context: &Context<'_>) -> Result<i32> {
+    let tail = context
+        .options
+        .text("tail")
+        .map(|n| n.parse::<usize>().map_err(|_| context.wrong("tail", "expected a number of lines")));
+    let (pod, container) = super::target(context)?;
+    let dir = Host::of(context).logs.join(pod.as_str()).join(container.as_str());
+    print(&dir, context.options.has("follow"), tail.transpose()?).map(|()| 0)
 }
 
 /// The files of one container, oldest first.
@@ -150,8 +156,8 @@ impl Output {
 }
 
 /// The last `most` lines, for the demo.
-pub fn last(pod: &str, container: &str, most: usize) -> Result<Vec<String>> {
-    let dir = Path::new(LOGS).join(pod).join(container);
+pub fn last(host: &Host, pod: &str, container: &str, most: usize) -> Result<Vec<String>> {
+    let dir = host.logs.join(pod).join(container);
     let mut out = Output::new(Some(most));
     for path in files(&dir)? {
         if let Ok(file) = File::open(&path) {

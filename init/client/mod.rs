@@ -1,67 +1,84 @@
-//! The commands for people: they ask PID 1 over its socket, or read what it has written.
+//! The commands for people: they ask PID 1, or the supervisor, over its socket, or read what it has written.
 
 pub mod demo;
 pub mod logs;
 pub mod power;
 pub mod ps;
+pub mod supervise;
 
-use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::path::PathBuf;
 
+use mote::cli::options::{Kind, Opt};
+use mote::cli::{Commands, Context};
 use mote::error::{During as _, Error, Result};
-use mote::output;
 use nix::errno::Errno;
 use nix::sys::socket::{self, AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, sockopt};
 use nix::sys::time::{TimeVal, TimeValLike as _};
 
-use crate::control::{PACKET_BYTES, SOCKET};
+use crate::control::PACKET_BYTES;
+use crate::name::Name;
+use crate::paths::{DEVICE, LOGS, SOCKET};
 
 /// How long PID 1 may take to answer.
 const ANSWER_S: i64 = 10;
 
-/// Whether `word` is a client command.
-pub fn is_command(word: &OsStr) -> bool {
-    ["ps", "logs", "poweroff", "reboot", "halt"].iter().any(|name| word == *name)
+/// All of them.
+pub const COMMANDS: Commands =
+    &[&ps::COMMAND, &logs::COMMAND, &power::POWEROFF, &power::REBOOT, &power::HALT, &supervise::COMMAND];
+
+/// Which supervisor is meant.
+pub const RUN: Opt = Opt {
+    name: "run",
+    short: None,
+    kind: Kind::Value("DIR"),
+    about: "of the supervisor whose run directory is DIR ($MOTE_RUN, or /run/mote: the device)",
+};
+
+/// Whom a command is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Host {
+    /// Its run directory.
+    pub run: PathBuf,
+    /// Where its logs are.
+    pub logs: PathBuf,
 }
 
-/// Runs the client command `args[1]`, if it is one.
-pub fn main(args: &[OsString]) -> Option<i32> {
-    let words: Vec<&str> = args.iter().skip(1).map(|arg| arg.to_str().unwrap_or("\u{fffd}")).collect();
-    let result = match words.split_first()? {
-        // With a container's id it is the OCI command of the same name.
-        (&"ps", []) => ps::run(),
-        (&"logs", rest) => logs::run(rest),
-        (word @ &("poweroff" | "reboot" | "halt"), []) => power::run(word),
-        (word @ &("poweroff" | "reboot" | "halt"), _) => {
-            Err(Error::Usage(format!("{word}: expected no argument").into()))
+impl Host {
+    /// The device.
+    pub fn device() -> Self {
+        Self { run: DEVICE.run.into(), logs: DEVICE.logs.into() }
+    }
+
+    /// Whom the options name, or the environment.
+    pub fn of(context: &Context<'_>) -> Self {
+        let given = context.options.path("run").map(PathBuf::from);
+        let root = || context.root_given.then(|| context.root.clone());
+        let environment = || std::env::var_os("MOTE_RUN").filter(|run| !run.is_empty()).map(PathBuf::from);
+        match given.or_else(root).or_else(environment).filter(|run| *run != *DEVICE.run) {
+            None => Self::device(),
+            Some(run) => Self { logs: run.join(LOGS), run },
         }
-        _ => return None,
-    };
-    Some(result.map_or_else(
-        |error| {
-            output::complain(&format!("mote: {error}"));
-            1
-        },
-        |()| 0,
-    ))
+    }
+
+    /// Asks PID 1.
+    pub fn ask(&self, request: &str) -> Result<Answer> {
+        let path = self.run.join(SOCKET);
+        let fd = socket::socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None);
+        let fd = fd.during("socket", &*path)?;
+        let address = UnixAddr::new(&path).during("connect", &*path)?;
+        socket::connect(fd.as_raw_fd(), &address).during("connect", &*path)?;
+        let limit = TimeVal::seconds(ANSWER_S);
+        socket::setsockopt(&fd, sockopt::ReceiveTimeout, &limit).during("setsockopt", &*path)?;
+        let question = format!(r#"{{"version":1,"request":"{request}"}}"#);
+        socket::send(fd.as_raw_fd(), question.as_bytes(), MsgFlags::MSG_NOSIGNAL).during("send", &*path)?;
+        Ok(Answer(fd))
+    }
 }
 
 /// A question that PID 1 is answering.
 #[derive(Debug)]
 pub struct Answer(OwnedFd);
-
-/// Asks PID 1.
-pub fn ask(request: &str) -> Result<Answer> {
-    let fd = socket::socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None);
-    let fd = fd.during("socket", SOCKET)?;
-    let address = UnixAddr::new(SOCKET).during("connect", SOCKET)?;
-    socket::connect(fd.as_raw_fd(), &address).during("connect", SOCKET)?;
-    let limit = TimeVal::seconds(ANSWER_S);
-    socket::setsockopt(&fd, sockopt::ReceiveTimeout, &limit).during("setsockopt", SOCKET)?;
-    let question = format!(r#"{{"version":1,"request":"{request}"}}"#);
-    socket::send(fd.as_raw_fd(), question.as_bytes(), MsgFlags::MSG_NOSIGNAL).during("send", SOCKET)?;
-    Ok(Answer(fd))
-}
 
 impl Answer {
     /// The next packet; `None` when PID 1 has closed the connection, which it does after the last one.
@@ -78,4 +95,18 @@ impl Answer {
         packet.truncate(length);
         Ok((length > 0).then_some(packet))
     }
+}
+
+/// The container that the first argument names.
+pub fn target(context: &Context<'_>) -> Result<(Name, Name)> {
+    let argument = context.options.arguments().first().and_then(|argument| argument.to_str());
+    // Names checked by their types: nothing in them can climb out of a directory.
+    let names = argument.and_then(|argument| argument.split_once('/'));
+    let names = names.and_then(|(pod, container)| Name::new(pod).zip(Name::new(container)));
+    names.ok_or_else(|| context.usage("expected <pod>/<container>, both names of 1 to 63 of a-z, 0-9 and -"))
+}
+
+/// What is wrong when the connection ends too early.
+pub fn hung_up() -> Error {
+    Error::Usage("the supervisor has hung up before the end; only root of its own device may ask".into())
 }

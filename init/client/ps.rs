@@ -2,10 +2,14 @@
 
 use std::fmt::Write as _;
 
+use mote::cli::options::{Kind, Opt};
+use mote::cli::{self, Command, Context};
 use mote::error::{Error, Result};
 use mote::json::{self, Str};
 use mote::object;
 use mote::output;
+
+use super::Host;
 
 object! {
     /// Any packet of the answer; see `control.rs`.
@@ -39,16 +43,45 @@ pub struct Listing {
     pub reasons: Vec<String>,
     /// PID 1: resident and anonymous kilobytes, allocations since boot, milliseconds since the kernel started.
     pub pid_1: [u64; 4],
+    /// The packets as they came: about PID 1, containers, pods.
+    json: [String; 3],
 }
 
-/// Prints the listing.
-pub fn run() -> Result<()> {
-    output::print(&ask()?.text())
+/// `ps`
+pub const COMMAND: Command = Command {
+    name: "ps",
+    arguments: "[container id]",
+    about: "list pods and containers; with a container's id its processes",
+    options: &[
+        super::RUN,
+        Opt { name: "output", short: Some('o'), kind: Kind::Value("OUTPUT"), about: "json or wide" },
+        Opt {
+            name: "format",
+            short: Some('f'),
+            kind: Kind::Value("FORMAT"),
+            about: "with an id: table or json (table)",
+        },
+    ],
+    count: (0, usize::MAX),
+    run,
+};
+
+fn run(context: &Context<'_>) -> Result<i32> {
+    if !context.options.arguments().is_empty() {
+        return (cli::ps::COMMAND.run)(context);
+    }
+    let listing = ask(&Host::of(context))?;
+    match context.options.text("output").as_deref() {
+        None | Some("wide") => output::print(&listing.text())?,
+        Some("json") => output::print(&listing.json())?,
+        Some(_) => return Err(context.wrong("output", "expected json or wide")),
+    }
+    Ok(0)
 }
 
 /// Asks PID 1.
-pub fn ask() -> Result<Listing> {
-    let answer = super::ask("ps")?;
+pub fn ask(host: &Host) -> Result<Listing> {
+    let answer = host.ask("ps")?;
     let mut listing = Listing::default();
     while let Some(text) = answer.next()? {
         let packet: Packet<'_> =
@@ -60,8 +93,16 @@ pub fn ask() -> Result<Listing> {
             return Ok(listing);
         }
         listing.add(&packet);
+        let list = match (packet.pod, packet.container) {
+            (None, _) => &mut listing.json[0],
+            (Some(_), Some(_)) => &mut listing.json[1],
+            (Some(_), None) => &mut listing.json[2],
+        };
+        let text = std::str::from_utf8(&text).unwrap_or_default(); // parsed above
+        list.push_str(if list.is_empty() { "" } else { "," });
+        list.push_str(text);
     }
-    Err(Error::Usage("PID 1 has hung up before the end; only root of the device may ask".into()))
+    Err(super::hung_up())
 }
 
 impl Listing {
@@ -100,6 +141,12 @@ impl Listing {
             known(!failed, age(packet.age_ms)),
             known(packet.netns != 0, format!("net:[{}]", packet.netns)),
         ]);
+    }
+
+    /// Everything as one JSON document.
+    pub fn json(&self) -> String {
+        let [supervisor, containers, pods] = &self.json;
+        format!("{{\"supervisor\":{supervisor},\"containers\":[{containers}],\"pods\":[{pods}]}}\n")
     }
 
     /// The rows lined up, then the reasons, then PID 1.

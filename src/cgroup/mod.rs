@@ -193,8 +193,8 @@ impl Cgroups {
         made.map(|()| cgroup)
     }
 
-    /// Makes the cgroup v2 directory at `place`, or takes one that is there, whatever lives below it: one that holds the
-    /// cgroups of several containers.
+    /// Makes the cgroup at `place`, or takes one that is there, whatever lives below it: one that holds the cgroups of
+    /// several containers.
     pub fn group(&self, place: &Place<'_>) -> Result<Cgroup> {
         let mut cgroup = Cgroup::default();
         if let Some(v2) = &self.v2 {
@@ -202,6 +202,9 @@ impl Cgroups {
             let directory = openat(v2, place.path, DIRECTORY, Mode::empty()).during("open", place.path)?;
             v2::enable(self, v2.as_fd(), place, directory.as_fd())?;
             cgroup.v2 = Some(directory);
+        }
+        if !self.unified {
+            self.make_v1(place, &mut cgroup, None)?;
         }
         Ok(cgroup)
     }
@@ -221,20 +224,26 @@ impl Cgroups {
             }
             cgroup.v2 = Some(directory);
         }
-        self.make_v1(place, cgroup, fresh)
+        self.make_v1(place, cgroup, Some(fresh))
     }
 
-    fn make_v1(&self, place: &Place<'_>, cgroup: &mut Cgroup, fresh: &mut Vec<Where>) -> Result<()> {
+    /// Makes the directories in the v1 hierarchies. With `fresh`, which gets those that are new, nothing may live in them.
+    fn make_v1(
+        &self,
+        place: &Place<'_>,
+        cgroup: &mut Cgroup,
+        mut fresh: Option<&mut Vec<Where>>,
+    ) -> Result<()> {
         for (index, hierarchy) in self.v1_of(place) {
             let at = Where::V1(index);
             let mount = file::open(&hierarchy.mount, DIRECTORY).during("open", &*hierarchy.mount)?;
             let new = tree::make(mount.as_fd(), place.path).during("mkdir", &*self.path(at, place))?;
-            if new {
+            if new && let Some(fresh) = &mut fresh {
                 fresh.push(at);
             }
             let directory = openat(&mount, place.path, DIRECTORY, Mode::empty())
                 .during("open", &*self.path(at, place))?;
-            if !new {
+            if !new && fresh.is_some() {
                 self.usable(at, place, directory.as_fd())?;
             }
             if hierarchy.name.split(',').any(|name| name == "cpuset") {
@@ -252,7 +261,7 @@ impl Cgroups {
         let place = Place { every: true, ..*place };
         let mut more = Cgroup::default();
         let mut fresh = Vec::new();
-        let made = self.make_v1(&place, &mut more, &mut fresh).and_then(|()| {
+        let made = self.make_v1(&place, &mut more, Some(&mut fresh)).and_then(|()| {
             if let (Some(v2), Some(directory)) = (&self.v2, less.directory()) {
                 v2::enable(self, v2.as_fd(), &place, directory)?;
             }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::options::{HELP, Kind, Opt};
-use super::{COMMANDS, Command, Context, GLOBAL};
+use super::{Command, Commands, Context, GLOBAL, runtime};
 use crate::error::{Error, Result};
 use crate::output;
 
@@ -19,10 +19,12 @@ pub const COMMAND: Command = Command {
 fn run(context: &Context<'_>) -> Result<i32> {
     let shell = context.options.arguments().first().and_then(|shell| shell.to_str());
     let text = match shell {
-        Some("bash") => bash(),
+        Some("bash") => bash(context.device),
         // zsh runs bash's functions; its own style would say the same in other words.
-        Some("zsh") => format!("#compdef mote\nautoload -U +X bashcompinit && bashcompinit\n{}", bash()),
-        Some("fish") => fish(),
+        Some("zsh") => {
+            format!("#compdef mote\nautoload -U +X bashcompinit && bashcompinit\n{}", bash(context.device))
+        }
+        Some("fish") => fish(context.device),
         _ => return Err(Error::Usage("completion: expected bash, zsh or fish".into())),
     };
     output::print(&text)?;
@@ -64,6 +66,11 @@ fn argument(command: &Command) -> Values {
     }
 }
 
+/// Every command.
+fn all(device: Commands) -> impl Iterator<Item = &'static Command> {
+    runtime(device).chain(device.iter().copied())
+}
+
 /// Options that help shows.
 fn shown(table: &'static [Opt]) -> impl Iterator<Item = &'static Opt> {
     table.iter().filter(|opt| !opt.about.is_empty())
@@ -94,16 +101,16 @@ fn bash_reply(values: Values) -> String {
 }
 
 /// A function that walks the words up to the cursor: `command` is the command so far, `last` the option whose value is next.
-fn bash() -> String {
+fn bash(device: Commands) -> String {
     let mut cases = String::new();
     let global = bash_options(&mut cases, GLOBAL, "");
     let mut words = format!("    :-*) COMPREPLY=($(compgen -W \"{global}\" -- \"$cur\")) ;;\n");
-    let names: Vec<_> = COMMANDS.iter().map(|command| command.name).collect();
+    let names: Vec<_> = all(device).map(|command| command.name).collect();
     let _ = writeln!(words, "    :*) COMPREPLY=($(compgen -W \"{}\" -- \"$cur\")) ;;", names.join(" "));
     // The options of `mote` whose value is the next word, while there is no command yet.
     let taking: Vec<_> =
         GLOBAL.iter().filter(|opt| opt.kind != Kind::Flag).map(|opt| format!("--{}", opt.name)).collect();
-    for command in COMMANDS {
+    for command in all(device) {
         let name = command.name;
         let options = bash_options(&mut cases, command.options, name);
         let help = HELP.name;
@@ -134,7 +141,7 @@ fn bash() -> String {
     )
 }
 
-fn fish() -> String {
+fn fish(device: Commands) -> String {
     let mut out = String::from("complete -c mote -f\n");
     let quoted = |text: &str| text.replace('\\', "\\\\").replace('\'', "\\'");
     let options = |out: &mut String, table: &'static [Opt], condition: &str| {
@@ -152,7 +159,7 @@ fn fish() -> String {
         }
     };
     options(&mut out, GLOBAL, "__fish_use_subcommand");
-    for command in COMMANDS {
+    for command in all(device) {
         let (name, about) = (command.name, quoted(command.about));
         let _ = writeln!(out, "complete -c mote -n __fish_use_subcommand -a {name} -d '{about}'");
         let condition = format!("'__fish_seen_subcommand_from {name}'");

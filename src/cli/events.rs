@@ -16,6 +16,7 @@ use crate::output;
 use crate::sys::process::pidfd_open;
 use crate::{json, live};
 
+/// `events`
 pub const COMMAND: Command = Command {
     name: "events",
     arguments: "<container id>",

@@ -11,6 +11,7 @@ use crate::exec::{self, Changes, Request};
 use crate::image;
 use crate::tables;
 
+/// `exec`
 pub const COMMAND: Command = Command {
     name: "exec",
     arguments: "<container id> [command [argument...]]",

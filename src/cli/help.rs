@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::options::{HELP, Kind, Opt};
-use super::{COMMANDS, Command, GLOBAL};
+use super::{Command, Commands, GLOBAL, runtime};
 use crate::board::{COMMIT, VERSION};
 
 /// The version of runtime-spec that mote follows.
@@ -15,20 +15,15 @@ pub fn version() -> String {
 }
 
 /// Help for all of mote.
-pub fn all() -> String {
+pub fn all(device: Commands) -> String {
     let mut text = String::from("mote - an OCI container runtime and a PID 1 for small Linux devices\n\n");
     text.push_str("Usage: mote [options] command [options] [arguments]\n\nCommands of the runtime:\n");
-    for command in COMMANDS {
+    for command in runtime(device) {
         let _ = writeln!(text, "  {:<11} {}", command.name, command.about); // to a String, here and below
     }
-    text.push_str("\nCommands to a device whose PID 1 is mote:\n");
-    for (name, about) in [
-        ("ps", "list pods and containers"),
-        ("logs", "print the log of <pod>/<container>"),
-        ("poweroff", "stop all pods and switch the device off"),
-        ("reboot", "stop all pods and start the device again"),
-    ] {
-        let _ = writeln!(text, "  {name:<11} {about}");
+    text.push_str("\nCommands to mote as PID 1, or as supervisor of pods:\n");
+    for command in device {
+        let _ = writeln!(text, "  {:<11} {}", command.name, command.about);
     }
     text.push_str("\nOptions:\n");
     options(&mut text, GLOBAL);

@@ -1,5 +1,7 @@
 //! The OCI command line: `mote [global options] command [options] [arguments]`, a drop-in for runc's and crun's.
 //!
+//! The binary adds the commands to a device, in the same form; one of the same name as a command here goes before it.
+//!
 //! Each command is one file: its options as a table, and one function from options to output. What fails is one line
 //! on standard error and, with `--log`, one in the log.
 
@@ -14,16 +16,16 @@ use crate::state::{Id, default_root};
 mod completion;
 mod create;
 mod delete;
-mod events;
-mod exec;
+pub mod events;
+pub mod exec;
 mod features;
 mod help;
 mod kill;
 mod list;
 mod log;
-mod options;
+pub mod options;
 mod pause;
-mod ps;
+pub mod ps;
 mod regex;
 mod run;
 mod seccomp;
@@ -35,28 +37,41 @@ mod update;
 use options::{Kind, Opt, Options};
 
 /// One command.
-struct Command {
-    name: &'static str,
+#[derive(Debug)]
+pub struct Command {
+    /// The word.
+    pub name: &'static str,
     /// Its arguments, as help shows them.
-    arguments: &'static str,
+    pub arguments: &'static str,
     /// One line about it.
-    about: &'static str,
-    options: &'static [Opt],
-    /// How many arguments it takes: at least, at most.
-    count: (usize, usize),
-    run: fn(&Context<'_>) -> Result<i32>,
+    pub about: &'static str,
+    /// What it can be told.
+    pub options: &'static [Opt],
+    /// How many arguments it takes: at least, at most. Behind any number of them come no options of its own.
+    pub count: (usize, usize),
+    /// Does it; returns the exit status.
+    pub run: fn(&Context<'_>) -> Result<i32>,
 }
 
+/// Commands, and what they are for.
+pub type Commands = &'static [&'static Command];
+
 /// What a command is run with.
-struct Context<'a> {
-    root: PathBuf,
-    /// Whether the root directory was given.
-    root_given: bool,
+#[derive(Debug)]
+pub struct Context<'a> {
+    /// The root directory.
+    pub root: PathBuf,
+    /// Whether it was given.
+    pub root_given: bool,
     /// Whether `--rootless` says so.
     rootless: Option<bool>,
     cgroups: Manager,
-    options: Options<'a>,
-    command: &'static Command,
+    /// What was given.
+    pub options: Options<'a>,
+    /// The command.
+    pub command: &'static Command,
+    /// The commands of the binary.
+    device: Commands,
 }
 
 /// Who makes a container's cgroup.
@@ -70,7 +85,7 @@ enum Manager {
     Systemd(&'static str),
 }
 
-const COMMANDS: &[&Command] = &[
+const COMMANDS: Commands = &[
     &completion::COMMAND,
     &create::COMMAND,
     &delete::COMMAND,
@@ -133,8 +148,14 @@ pub fn is_command(word: &OsStr) -> bool {
     COMMANDS.iter().any(|command| word == command.name)
 }
 
-/// Runs the command line. `args` begins with the program's name. Returns the exit status.
-pub fn main(args: &[OsString]) -> i32 {
+/// The commands of the runtime that `device` does not have.
+fn runtime(device: Commands) -> impl Iterator<Item = &'static Command> {
+    let taken = move |name: &str| device.iter().any(|command| command.name == name);
+    COMMANDS.iter().copied().filter(move |command| !taken(command.name))
+}
+
+/// Runs the command line. `args` begins with the program's name; `device` are more commands. Returns the exit status.
+pub fn main(args: &[OsString], device: Commands) -> i32 {
     let words = args.get(1..).unwrap_or_default();
     // The log first, so that whatever comes after it can be told there.
     let (globals, rest) = match options::parse(GLOBAL, words, options::Until::Command) {
@@ -164,22 +185,22 @@ pub fn main(args: &[OsString]) -> i32 {
         return printed(&help::version(), 0);
     }
     let Some((name, words)) = rest.split_first() else {
-        return printed(&help::all(), if globals.has("help") { 0 } else { UNKNOWN_COMMAND });
+        return printed(&help::all(device), if globals.has("help") { 0 } else { UNKNOWN_COMMAND });
     };
     if name == "help" {
-        return printed(&help::all(), 0);
+        return printed(&help::all(device), 0);
     }
     // Before their options, of which there are many: CRIU would have to be asked, a program that a device does not have.
     if name == "checkpoint" || name == "restore" {
         let why = "mote neither saves nor restores the state of running programs";
         return log.failure(&Error::Usage(format!("{}: refused: {why}", name.to_string_lossy()).into()), 1);
     }
-    let Some(command) = COMMANDS.iter().find(|command| name == command.name) else {
+    let Some(command) = device.iter().chain(COMMANDS).find(|command| name == command.name) else {
         let name = name.to_string_lossy();
         let error = Error::Usage(format!("unknown command \"{}\"; see mote --help", name).into());
         return log.failure(&error, UNKNOWN_COMMAND);
     };
-    match execute(command, &globals, rootless, words) {
+    match execute(command, device, &globals, rootless, words) {
         Ok(status) => status,
         // What a program exits with itself, which is what `exec` passes on, is seldom 255.
         Err(error @ Error::Usage(_)) => log.failure(&error, 1),
@@ -220,6 +241,7 @@ fn cgroups(globals: &Options<'_>) -> Result<Manager> {
 
 fn execute(
     command: &'static Command,
+    device: Commands,
     globals: &Options<'_>,
     rootless: Option<bool>,
     words: &[OsString],
@@ -247,6 +269,7 @@ fn execute(
         cgroups: cgroups(globals)?,
         options,
         command,
+        device,
     };
     (command.run)(&context)
 }
@@ -282,12 +305,12 @@ impl Context<'_> {
     }
 
     /// A command line that cannot be meant so.
-    fn usage(&self, why: &str) -> Error {
+    pub fn usage(&self, why: &str) -> Error {
         Error::Usage(format!("{}: {why}", self.command.name).into())
     }
 
     /// A wrong option of this command.
-    fn wrong(&self, option: &str, why: &str) -> Error {
+    pub fn wrong(&self, option: &str, why: &str) -> Error {
         Error::Usage(format!("{}: --{option}: {why}", self.command.name).into())
     }
 }

@@ -85,6 +85,11 @@ pub fn parse<'a>(
         let matches =
             |opt: &&Opt| opt.name.as_bytes() == name || opt.short.is_some_and(|c| [c as u8] == name);
         let Some(opt) = table.iter().chain([&HELP]).find(matches) else {
+            if let Some(flags) = cluster(table, bytes) {
+                options.given.extend(flags.iter().map(|name| (*name, OsStr::new(""))));
+                rest = after;
+                continue;
+            }
             let word = word.to_string_lossy();
             return Err(Error::Usage(format!("unknown option \"{}\"", word).into()));
         };
@@ -102,6 +107,17 @@ pub fn parse<'a>(
         }
     }
     Ok((options, &[]))
+}
+
+/// The flags of a word such as `-it`, if it is one.
+fn cluster(table: &'static [Opt], word: &[u8]) -> Option<Vec<&'static str>> {
+    let letters = word.strip_prefix(b"-").filter(|letters| letters.len() > 1)?;
+    let flag = |letter: &u8| {
+        let is =
+            |opt: &&Opt| opt.kind == Kind::Flag && opt.short.is_some_and(|c| c as u32 == u32::from(*letter));
+        table.iter().find(is).map(|opt| opt.name)
+    };
+    letters.iter().map(flag).collect()
 }
 
 fn wrong(opt: &Opt, why: &str) -> Error {
@@ -147,6 +163,7 @@ mod tests {
     const TABLE: &[Opt] = &[
         Opt { name: "bundle", short: Some('b'), kind: Kind::Value("DIR"), about: "" },
         Opt { name: "force", short: Some('f'), kind: Kind::Flag, about: "" },
+        Opt { name: "quiet", short: Some('q'), kind: Kind::Flag, about: "" },
     ];
 
     fn words(line: &str) -> Vec<OsString> {
@@ -164,6 +181,13 @@ mod tests {
             assert!(options.has("force"), "{line}");
             assert_eq!(options.arguments(), [OsStr::new("id")], "{line}");
         }
+    }
+
+    #[test]
+    fn flags_stand_together_behind_one_dash() {
+        let line = words("-qf id");
+        let Ok((options, _)) = parse(TABLE, &line, Until::End) else { unreachable!() };
+        assert!(options.has("force") && options.has("quiet") && options.arguments() == ["id"]);
     }
 
     #[test]
@@ -190,6 +214,8 @@ mod tests {
     fn what_is_wrong_is_named() {
         for (line, message) in [
             ("--nope", "unknown option \"--nope\""),
+            ("-fx", "unknown option \"-fx\""),
+            ("-fb", "unknown option \"-fb\""),
             ("id --bundle", "--bundle: expected a value"),
             ("--force=maybe", "--force: expected no value, true or false"),
         ] {

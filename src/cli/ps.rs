@@ -6,6 +6,7 @@ use crate::container;
 use crate::error::{Error, Result};
 use crate::output;
 
+/// `ps`
 pub const COMMAND: Command = Command {
     name: "ps",
     arguments: "<container id>",

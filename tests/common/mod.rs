@@ -13,6 +13,8 @@
 // Each test file compiles its own copy and uses a part of it; a test may panic, that is how it fails.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod pods;
+
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
@@ -193,7 +195,7 @@ pub struct Cmd<'t> {
 pub struct Running {
     child: Child,
     out: PathBuf,
-    err: PathBuf,
+    pub err: PathBuf,
     command: String,
     deadline: Duration,
 }

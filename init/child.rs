@@ -3,10 +3,9 @@
 use std::os::fd::OwnedFd;
 
 use crate::early;
-use mote::sys::clone::{Options, Side, clone, clone3};
+use mote::sys::clone::{self, Side};
 use mote::sys::process::exit_now;
 use nix::errno::Errno;
-use nix::sched::CloneFlags;
 use nix::sys::signal::SigSet;
 use nix::unistd::{Pid, setsid};
 
@@ -15,12 +14,7 @@ use nix::unistd::{Pid, setsid};
 ///
 /// The child has copies of all of PID 1's descriptors. Those are all close-on-exec; a child that stays closes them itself.
 pub fn fork(name: &std::ffi::CStr, work: impl FnOnce() -> i32) -> Result<(Pid, OwnedFd), Errno> {
-    let (namespaces, options) = (CloneFlags::empty(), Options::default());
-    let side = match clone3(namespaces, &options) {
-        Err(Errno::ENOSYS) => clone(namespaces, &options)?,
-        other => other?,
-    };
-    match side {
+    match clone::fork()? {
         Side::Parent(pid, pidfd) => Ok((pid, pidfd)),
         Side::Child => {
             let _ = setsid(); // a new process leads no group, so it cannot fail

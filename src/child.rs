@@ -26,7 +26,7 @@ use crate::rootfs::{self, walk};
 use crate::scheduling;
 use crate::stage::{Ask, At, Failure, Stage};
 use crate::sys::clone::CLONE_NEWTIME;
-use crate::sys::process::{close_range, exit_now, join_new_session_keyring, set_cloexec, setdomainname};
+use crate::sys::process::{close_range, exit_now, join_new_session_keyring, setdomainname};
 use crate::sys::scheduling::sched_setaffinity;
 use crate::sys::{alloc, clone, credentials, exec, file, socket, terminal};
 use crate::userns;
@@ -429,29 +429,28 @@ pub fn close_all_but(first: u32, kept: [Option<BorrowedFd<'_>>; 3]) -> nix::Resu
     let mut kept = kept.map(|fd| fd.map_or(u32::MAX, |fd| fd.as_raw_fd().cast_unsigned()));
     kept.sort_unstable();
     let mut from = first;
-    for kept in kept.into_iter().chain([u32::MAX]).filter(|kept| *kept >= first) {
+    for end in kept.into_iter().chain([u32::MAX]).filter(|end| *end >= first) {
         // No descriptor has the number that stands for none.
-        let to = if kept == u32::MAX { kept } else { kept.saturating_sub(1) };
-        if from <= to && kept > from {
+        let to = if end == u32::MAX { end } else { end.saturating_sub(1) };
+        if from <= to && end > from {
             match close_range(from, to) {
-                Err(Errno::ENOSYS) => return close_one_by_one(first),
+                Err(Errno::ENOSYS) => return close_one_by_one(first, &kept),
                 result => result?,
             }
         }
-        if kept == u32::MAX {
+        if end == u32::MAX {
             break;
         }
-        from = kept + 1;
+        from = end + 1;
     }
     Ok(())
 }
 
-/// The same where `close_range` is not to be had: at `execve`, for each number there can be.
-fn close_one_by_one(first: u32) -> nix::Result<()> {
+/// The same where `close_range` is not to be had: for each number there can be.
+fn close_one_by_one(first: u32, kept: &[u32]) -> nix::Result<()> {
     let limit = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE)?.1;
-    let first = i32::try_from(first).unwrap_or(i32::MAX);
-    for fd in first..i32::try_from(limit).unwrap_or(i32::MAX).min(1 << 20) {
-        let _ = set_cloexec(fd); // most numbers are not open
+    for fd in (first..u32::try_from(limit).unwrap_or(u32::MAX).min(1 << 20)).filter(|fd| !kept.contains(fd)) {
+        let _ = close(fd.cast_signed()); // most numbers are not open
     }
     Ok(())
 }

@@ -191,6 +191,8 @@ pub fn words(errno: Errno) -> &'static str {
         Errno::EINVAL => "invalid argument",
         Errno::ENOSPC => "no space left on device",
         Errno::ENOEXEC => "exec format error",
+        Errno::EOPNOTSUPP => "operation not supported",
+        Errno::ENOSYS => "function not implemented (needs Linux 5.10, and no filter that hides system calls)",
         other => other.desc(),
     }
 }

@@ -4,7 +4,7 @@ use std::ffi::CString;
 use std::io::Read as _;
 use std::os::fd::BorrowedFd;
 
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use crate::rootfs::walk;
 
 /// As much of the image's passwd as is looked at.
 const PASSWD_MAX: u64 = 256 * 1024;
@@ -12,9 +12,8 @@ const PASSWD_MAX: u64 = 256 * 1024;
 /// `HOME=` and the directory that the image's `/etc/passwd` has for `uid`; `/` when it has none.
 pub fn variable(root: BorrowedFd<'_>, uid: u32) -> CString {
     // A symlink in the image leads to a file of the image or to none.
-    let how = OpenHow::new().flags(OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK);
     let mut text = Vec::new();
-    if let Ok(file) = openat2(root, c"etc/passwd", how.resolve(ResolveFlag::RESOLVE_IN_ROOT)) {
+    if let Ok(file) = walk::open_file(root, c"etc/passwd") {
         // What cannot be read, or is cut, has no entry for the user.
         let _ = std::fs::File::from(file).take(PASSWD_MAX).read_to_end(&mut text);
     }

@@ -36,11 +36,34 @@ impl Procfs {
         let flags = flags | OFlag::O_CLOEXEC;
         match openat2(&self.0, path, OpenHow::new().flags(flags).resolve(own)) {
             // Hidden by a seccomp filter around mote.
-            Err(Errno::ENOSYS) => {
-                let file = openat(&self.0, path, flags, Mode::empty())?;
-                if is_procfs(file.as_fd())? { Ok(file) } else { Err(Errno::EXDEV) }
-            }
+            Err(Errno::ENOSYS) => self.file_by_parts(path, flags),
             result => result,
+        }
+    }
+
+    /// The same a component at a time, none of which may lead up or be a link, but for `self`, which is the kernel's; in the
+    /// end it must be of the same mount.
+    fn file_by_parts(&self, path: &CStr, flags: OFlag) -> nix::Result<OwnedFd> {
+        let way = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let mut directory = None;
+        let mut parts = path.to_bytes().split(|&b| b == b'/').peekable();
+        while let Some(part) = parts.next() {
+            let from = directory.as_ref().unwrap_or(&self.0);
+            let flags = if parts.peek().is_some() { way } else { flags };
+            let follow = directory.is_none() && matches!(part, b"self" | b"thread-self");
+            let flags = if follow { flags } else { flags | OFlag::O_NOFOLLOW };
+            let opened = match part {
+                b"" | b".." => return Err(Errno::EXDEV),
+                part => openat(from, part, flags, Mode::empty())?,
+            };
+            directory = Some(opened);
+        }
+        let file = directory.ok_or(Errno::ENOENT)?;
+        let mount = |file: &OwnedFd| file::mount_and_inode_of(file.as_fd()).map(|(mount, ..)| mount);
+        if is_procfs(file.as_fd())? && mount(&file)? == mount(&self.0)? {
+            Ok(file)
+        } else {
+            Err(Errno::EXDEV)
         }
     }
 
@@ -63,6 +86,12 @@ impl Procfs {
     }
 }
 
+impl From<Procfs> for OwnedFd {
+    fn from(proc: Procfs) -> Self {
+        proc.0
+    }
+}
+
 fn is_procfs(file: BorrowedFd<'_>) -> nix::Result<bool> {
     Ok(fstatfs(file)?.filesystem_type() == PROC_SUPER_MAGIC)
 }
@@ -79,5 +108,20 @@ mod tests {
         assert_eq!(proc.write(c"/proc/self/oom_score_adj", b"0"), Err(Errno::EXDEV), "absolute");
         assert_eq!(proc.write(c"../dev/null", b"0"), Err(Errno::EXDEV));
         assert_eq!(proc.write(c"self/root/dev/null", b"0"), Err(Errno::ELOOP), "a magic link");
+    }
+
+    #[test]
+    fn a_component_at_a_time_leads_nowhere_else_either() {
+        let Ok(proc) = Procfs::open() else { unreachable!() };
+        let open = |path| proc.file_by_parts(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC).map(drop);
+        assert_eq!(open(c"self/oom_score_adj"), Ok(()));
+        assert_eq!(open(c"sys/kernel/ostype"), Ok(()));
+        assert_eq!(open(c"self/nosuch"), Err(Errno::ENOENT));
+        for outside in [c"/proc/self/oom_score_adj", c"../dev/null", c"sys/../../dev/null", c"self//status"] {
+            assert_eq!(open(outside), Err(Errno::EXDEV), "{outside:?}");
+        }
+        assert_eq!(open(c"self/root/dev/null"), Err(Errno::ENOTDIR), "a magic link");
+        assert_eq!(open(c"self/fd/0"), Err(Errno::ELOOP), "a magic link");
+        assert_eq!(open(c"mounts"), Err(Errno::ELOOP));
     }
 }

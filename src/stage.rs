@@ -260,7 +260,9 @@ impl Failure {
                 let index = mount.map_or(0, |m| m.index);
                 // What only a newer kernel has, as far as the errno tells.
                 let needs = match (self.errno, mount) {
-                    (Errno::ENOSYS, _) => " (its options need Linux 5.12)",
+                    (Errno::EOPNOTSUPP, Some(m)) if m.recursive != (0, 0) => {
+                        " (its recursive options need Linux 5.12)"
+                    }
                     (Errno::EINVAL, Some(m)) if m.attributes.0 & attr::NOSYMFOLLOW != 0 => {
                         " (nosymfollow of a bind mount needs Linux 5.14)"
                     }

@@ -304,3 +304,10 @@ fn a_console_that_leads_elsewhere_is_bound_inside() {
     }
     t.assert_nothing_left();
 }
+
+#[test]
+fn all_of_this_leads_nowhere_without_openat2_either() {
+    mote_only!("the fallback is mote's");
+    common::again_without("openat2");
+    common::again_without("openat2,mount_setattr,clone3,close_range");
+}

@@ -400,3 +400,9 @@ fn the_propagation_of_the_root_is_as_the_config_says() {
     }
     t.assert_nothing_left();
 }
+
+#[test]
+fn all_of_this_goes_well_without_the_newer_calls_too() {
+    mote_only!("others have other ways");
+    common::again_without("clone3,openat2,close_range,setns-many");
+}

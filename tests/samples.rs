@@ -204,3 +204,9 @@ fn a_sandbox_joins_a_network_namespace_pinned_by_a_bind_mount() {
     let links: Vec<&str> = out.ok().lines().collect();
     assert_eq!((links.len(), links[0]), (2, links[1]), "{out}");
 }
+
+#[test]
+fn all_of_this_goes_well_without_the_newer_calls_too() {
+    mote_only!("others have other ways");
+    common::again_without("clone3,openat2,mount_setattr,close_range,setns-many");
+}

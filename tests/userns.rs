@@ -704,3 +704,9 @@ fn the_config_that_spec_writes_for_an_unprivileged_user_runs() {
     let id = t.id();
     assert_eq!(as_user(&t, &["run", "--bundle"]).arg(&bundle).arg(id).run().ok(), "0\n");
 }
+
+#[test]
+fn all_of_this_goes_well_without_the_newer_calls_too() {
+    mote_only!("others have other ways");
+    common::again_without("clone3,openat2,close_range,setns-many");
+}

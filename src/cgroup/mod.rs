@@ -343,7 +343,12 @@ impl Cgroup {
         let v2 = self.v2.iter_mut().filter(|_| controller.is_none_or(str::is_empty));
         let mut found = false;
         for directory in v2.chain(v1.map(|(_, directory)| directory)) {
-            *directory = openat2(&*directory, path, how).during("--cgroup: open", path)?;
+            let opened = match openat2(&*directory, path, how) {
+                // There are no links in this filesystem, and the words were looked at.
+                Err(Errno::ENOSYS) => openat(&*directory, path, DIRECTORY, Mode::empty()),
+                result => result,
+            };
+            *directory = opened.during("--cgroup: open", path)?;
             found = true;
         }
         if found { Ok(()) } else { Err(Errno::EOPNOTSUPP).during("--cgroup: open", path) }

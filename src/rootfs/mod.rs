@@ -4,16 +4,16 @@
 //! swapped in between can only lead to another place in the container.
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::{fstat, makedev};
-use nix::sys::statvfs::{FsFlags, fstatvfs};
 use nix::unistd::{chdir, fchdir, symlinkat};
 
 use crate::plan::{Kind, Mount};
+use crate::procfs::Procfs;
 use crate::sys::file::{self, PATH_MAX, Passing};
 use crate::sys::mount::{At, attr, mount_setattr, move_mount, open_tree_clone};
 
@@ -42,9 +42,9 @@ pub fn bind_root(path: &CStr, propagation: MsFlags) -> nix::Result<Passing> {
         // Neither the new root nor what it is mounted on may be shared, pivot_root(2). What `/` is mounted on is known to
         // be the root of a mount, which the directory above the root filesystem need not be.
         mount(NONE, c"/", NONE, MsFlags::MS_PRIVATE, NONE)?;
-        mount_setattr(tree.as_fd(), false, 0, 0, MsFlags::MS_PRIVATE.bits())?;
         let target = Passing::from(file::open(c"/", OFlag::O_PATH | OFlag::O_DIRECTORY)?);
         move_mount(tree.as_fd(), target.as_fd())?;
+        set_propagation(tree.as_fd(), MsFlags::MS_PRIVATE)?;
         return Ok(tree);
     }
     let target = Passing::from(file::open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW)?);
@@ -54,7 +54,7 @@ pub fn bind_root(path: &CStr, propagation: MsFlags) -> nix::Result<Passing> {
 
 /// Does what `linux.rootfsPropagation` says of the root itself, once everything is mounted.
 pub fn make_unbindable(root: BorrowedFd<'_>) -> nix::Result<()> {
-    mount_setattr(root, false, 0, 0, MsFlags::MS_UNBINDABLE.bits())
+    set_propagation(root, MsFlags::MS_UNBINDABLE)
 }
 
 fn clone_tree(from: At<'_>, recursive: bool) -> nix::Result<Passing> {
@@ -167,21 +167,37 @@ fn with_mode<'b>(
 /// What is done to a mount once it is attached.
 fn finish(mounted: BorrowedFd<'_>, plan: &Mount<'_>) -> nix::Result<()> {
     if plan.recursive != (0, 0) {
-        mount_setattr(mounted, true, plan.recursive.0, plan.recursive.1, 0)?;
-    }
-    for kind in &plan.propagation {
-        let recursive = kind.contains(MsFlags::MS_REC);
-        let kind = (*kind - MsFlags::MS_REC).bits();
-        match mount_setattr(mounted, recursive, 0, 0, kind) {
-            Err(Errno::ENOSYS) => {
-                fchdir(mounted)?;
-                let recursive = if recursive { MsFlags::MS_REC } else { MsFlags::empty() };
-                mount(NONE, c".", NONE, MsFlags::from_bits_retain(kind) | recursive, NONE)?;
-            }
+        match mount_setattr(mounted, true, plan.recursive.0, plan.recursive.1, 0) {
+            // Nothing older can do it.
+            Err(Errno::ENOSYS) => return Err(Errno::EOPNOTSUPP),
             result => result?,
         }
     }
-    Ok(())
+    plan.propagation.iter().try_for_each(|kind| set_propagation(mounted, *kind))
+}
+
+/// Changes the propagation type of an attached mount, and of those below it with `MS_REC`.
+fn set_propagation(mounted: BorrowedFd<'_>, kind: MsFlags) -> nix::Result<()> {
+    let recursive = kind.contains(MsFlags::MS_REC);
+    match mount_setattr(mounted, recursive, 0, 0, (kind - MsFlags::MS_REC).bits()) {
+        Err(Errno::ENOSYS) => change(mounted, kind),
+        result => result,
+    }
+}
+
+/// `mount(2)` of what is mounted already, which takes a path: a directory can be gone to, a file has one in the procfs of
+/// the runtime alone.
+fn change(mounted: BorrowedFd<'_>, flags: MsFlags) -> nix::Result<()> {
+    if is_directory(mounted)? {
+        fchdir(mounted)?;
+        return mount(NONE, c".", NONE, flags, NONE);
+    }
+    let mut path = heapless::String::<24>::new();
+    std::fmt::Write::write_fmt(&mut path, format_args!("self/fd/{}\0", mounted.as_raw_fd()))
+        .map_err(|_| Errno::ERANGE)?;
+    let path = CStr::from_bytes_with_nul(path.as_bytes()).map_err(|_| Errno::ERANGE)?;
+    fchdir(Passing::from(OwnedFd::from(Procfs::open()?)))?;
+    mount(NONE, path, NONE, flags, NONE)
 }
 
 /// Attaches a detached mount with changed attributes: changed first where the kernel can (Linux 5.12), so that
@@ -208,19 +224,30 @@ fn set_attributes(mounted: BorrowedFd<'_>, set: u64, clear: u64) -> nix::Result<
 
 /// The same by mount(2), which takes all flags anew.
 fn remount(mounted: BorrowedFd<'_>, set: u64, clear: u64) -> nix::Result<()> {
-    const FLAGS: &[(FsFlags, u64, MsFlags)] = &[
-        (FsFlags::ST_RDONLY, attr::RDONLY, MsFlags::MS_RDONLY),
-        (FsFlags::ST_NOSUID, attr::NOSUID, MsFlags::MS_NOSUID),
-        (FsFlags::ST_NODEV, attr::NODEV, MsFlags::MS_NODEV),
-        (FsFlags::ST_NOEXEC, attr::NOEXEC, MsFlags::MS_NOEXEC),
-        (FsFlags::ST_NOATIME, attr::NOATIME, MsFlags::MS_NOATIME),
-        (FsFlags::ST_NODIRATIME, attr::NODIRATIME, MsFlags::MS_NODIRATIME),
+    /// As statfs(2), `mount_setattr(2)` and mount(2) have them.
+    const FLAGS: &[(u64, u64, MsFlags)] = &[
+        (libc::ST_RDONLY, attr::RDONLY, MsFlags::MS_RDONLY),
+        (libc::ST_NOSUID, attr::NOSUID, MsFlags::MS_NOSUID),
+        (libc::ST_NODEV, attr::NODEV, MsFlags::MS_NODEV),
+        (libc::ST_NOEXEC, attr::NOEXEC, MsFlags::MS_NOEXEC),
+        (libc::ST_NODIRATIME, attr::NODIRATIME, MsFlags::MS_NODIRATIME),
+        // `ST_NOSYMFOLLOW` and `MS_NOSYMFOLLOW`, Linux 5.10
+        (0x2000, attr::NOSYMFOLLOW, MsFlags::from_bits_retain(0x100)),
     ];
-    let now = fstatvfs(mounted)?.flags();
-    let kept = FLAGS.iter().filter(|(st, bit, _)| (now.contains(*st) && clear & bit == 0) || set & bit != 0);
+    let now = file::mount_flags(mounted)?;
+    let kept = FLAGS.iter().filter(|(st, bit, _)| (now & *st != 0 && clear & *bit == 0) || set & *bit != 0);
     let flags = kept.fold(MsFlags::MS_BIND | MsFlags::MS_REMOUNT, |all, (_, _, flag)| all | *flag);
-    fchdir(mounted)?;
-    mount(NONE, c".", NONE, flags, NONE)
+    // One of three, of which mount(2) would choose one by itself.
+    let (noatime, strict) = match clear & attr::ATIME {
+        0 => (now & libc::ST_NOATIME != 0, now & libc::ST_RELATIME == 0),
+        _ => (set & attr::NOATIME != 0, set & attr::STRICTATIME != 0),
+    };
+    let atime = match (noatime, strict) {
+        (true, _) => MsFlags::MS_NOATIME,
+        (false, true) => MsFlags::MS_STRICTATIME,
+        (false, false) => MsFlags::MS_RELATIME,
+    };
+    change(mounted, flags | atime)
 }
 
 /// Opens the host's null device, to be bound over masked files. What the container has by that name may be anything.

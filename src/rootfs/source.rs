@@ -36,10 +36,10 @@ fn one(plan: &Plan<'_>, mount: &Mount<'_>) -> Result<Option<OwnedFd>> {
     let tree = open_tree_clone(at, recursive).map_err(|errno| failed(mount, "open", errno))?;
     let namespace = namespace(plan, idmap)?;
     mount_setattr_idmap(tree.as_fd(), idmap.recursive, namespace.as_fd()).map_err(|errno| {
-        let why = match errno {
-            Errno::ENOSYS => "map the ids of (needs Linux 5.12)",
-            Errno::EINVAL => "map the ids of (its filesystem has to support it)",
-            _ => "map the ids of",
+        let (why, errno) = match errno {
+            Errno::ENOSYS => ("map the ids of (needs Linux 5.12)", Errno::EOPNOTSUPP),
+            Errno::EINVAL => ("map the ids of (its filesystem has to support it)", errno),
+            _ => ("map the ids of", errno),
         };
         failed(mount, why, errno)
     })?;

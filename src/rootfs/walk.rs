@@ -1,7 +1,7 @@
 //! Paths of the container, resolved without ever leaving its root: symlinks in it are the container's to place.
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
@@ -23,7 +23,12 @@ pub enum Missing {
     File,
     /// Directories, and no symlink may be on the way.
     Plain,
+    /// Nothing; and what is there is opened for reading.
+    Read,
 }
+
+/// How files of the image are read, any of which may be a fifo.
+const READING: OFlag = OFlag::O_RDONLY.union(OFlag::O_NONBLOCK).union(OFlag::O_CLOEXEC);
 
 /// Opens `path` beneath `root` with `O_PATH`, following symlinks as if `root` were `/`.
 pub fn resolve(root: BorrowedFd<'_>, path: &CStr) -> nix::Result<Passing> {
@@ -38,6 +43,17 @@ pub fn resolve(root: BorrowedFd<'_>, path: &CStr) -> nix::Result<Passing> {
         }
     }
     walk(root, path, Missing::Fail)
+}
+
+/// Opens the file at `path` beneath `root` for reading.
+pub fn open_file(root: BorrowedFd<'_>, path: &CStr) -> nix::Result<OwnedFd> {
+    match openat2(root, path, OpenHow::new().flags(READING).resolve(ResolveFlag::RESOLVE_IN_ROOT)) {
+        Err(Errno::ENOSYS) => {
+            let file = walk(root, path, Missing::Read)?;
+            file.as_fd().try_clone_to_owned().map_err(|_| Errno::EMFILE)
+        }
+        result => result,
+    }
 }
 
 /// As [`resolve_or_make`] for a directory whose path has no symlink in it.
@@ -155,6 +171,10 @@ fn walk(root: BorrowedFd<'_>, path: &CStr, missing: Missing) -> nix::Result<Pass
                     }
                     replace_front(&mut rest, end, target)?;
                     continue;
+                }
+                if last && missing == Missing::Read {
+                    return openat(&here, name, READING | OFlag::O_NOFOLLOW, Mode::empty())
+                        .map(Passing::from);
                 }
                 here = next;
                 done.push(b'/')

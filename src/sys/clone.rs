@@ -56,8 +56,8 @@ pub struct Options<'fd> {
 
 /// `clone3(2)` like `fork(2)`, into the new `namespaces`, with a pidfd. Linux 5.3.
 ///
-/// Where `clone3` is not to be had (`ENOSYS`: a seccomp filter, an emulator) `clone(2)` does the same but for
-/// `cgroup`: see [`clone`].
+/// Where `clone3` is not to be had (a seccomp filter, an emulator) this is [`clone`], which does the same.
+/// Errors: `ENOSYS` there with a `cgroup`.
 pub fn clone3(namespaces: CloneFlags, options: &Options<'_>) -> Result<Side, Errno> {
     let mut pidfd: i32 = -1;
     let mut args = CloneArgs {
@@ -79,7 +79,10 @@ pub fn clone3(namespaces: CloneFlags, options: &Options<'_>) -> Result<Side, Err
     }
     // SAFETY: `args` is a whole clone_args and `pidfd` outlives the call. No CLONE_VM and no stack: the child runs on
     // a copy of this stack. Only one thread exists (checked nowhere, true by design), so no lock is left held.
-    let pid = checked(unsafe { syscall!(Sysno::clone3, &raw const args, size_of::<CloneArgs>()) })?;
+    let pid = match checked(unsafe { syscall!(Sysno::clone3, &raw const args, size_of::<CloneArgs>()) }) {
+        Err(Errno::ENOSYS) if options.cgroup.is_none() => return clone(namespaces, options),
+        result => result?,
+    };
     // SAFETY: on success the kernel has put a new descriptor, owned by nobody else, into `pidfd`.
     Ok(unsafe { side(pid, pidfd) })
 }
@@ -97,13 +100,9 @@ pub fn clone(namespaces: CloneFlags, options: &Options<'_>) -> Result<Side, Errn
     Ok(unsafe { side(pid, pidfd) })
 }
 
-/// `clone3(2)`, or `clone(2)`, as `fork(2)` with a pidfd.
+/// [`clone3`] as `fork(2)` with a pidfd.
 pub fn fork() -> Result<Side, Errno> {
-    let (namespaces, options) = (CloneFlags::empty(), Options::default());
-    match clone3(namespaces, &options) {
-        Err(Errno::ENOSYS) => clone(namespaces, &options),
-        result => result,
-    }
+    clone3(CloneFlags::empty(), &Options::default())
 }
 
 /// Tells the sides of a successful clone apart.

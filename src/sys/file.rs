@@ -64,6 +64,15 @@ pub fn readlink(path: &CStr, buffer: &mut [u8]) -> Result<usize, Errno> {
 
 /// `statx(2)`: which file on which mount `path` leads to: the mount's number, the device's two, the inode's. Linux 5.8.
 pub fn mount_and_inode(path: &CStr) -> Result<(u64, u32, u32, u64), Errno> {
+    statx(libc::AT_FDCWD, path, 0)
+}
+
+/// The same of what `file` is open on.
+pub fn mount_and_inode_of(file: BorrowedFd<'_>) -> Result<(u64, u32, u32, u64), Errno> {
+    statx(file.as_raw_fd(), c"", libc::AT_EMPTY_PATH)
+}
+
+fn statx(directory: i32, path: &CStr, flags: i32) -> Result<(u64, u32, u32, u64), Errno> {
     /// `struct statx`, as far as it is looked at.
     #[repr(C)]
     struct Statx {
@@ -82,8 +91,17 @@ pub fn mount_and_inode(path: &CStr) -> Result<(u64, u32, u32, u64), Errno> {
     let mut found: Statx = unsafe { std::mem::zeroed() };
     let (path, mask) = (path.as_ptr(), STATX_INO | STATX_MNT_ID);
     // SAFETY: `path` ends in NUL, and the kernel writes a whole statx, which has 256 bytes and outlives the call.
-    checked(unsafe { syscall!(Sysno::statx, libc::AT_FDCWD, path, 0, mask, &raw mut found) })?;
+    checked(unsafe { syscall!(Sysno::statx, directory, path, flags, mask, &raw mut found) })?;
     Ok((found.mount, found.major, found.minor, found.inode))
+}
+
+/// `fstatfs(2)`: the `ST_*` flags of the mount that `file` is on.
+pub fn mount_flags(file: BorrowedFd<'_>) -> Result<u64, Errno> {
+    // `struct statfs` of 64-bit kernels, whose eleventh word these are.
+    let mut found = [0_u64; 15];
+    // SAFETY: the kernel writes a whole struct statfs, 120 bytes, into a live array of that size.
+    checked(unsafe { syscall!(Sysno::fstatfs, file.as_raw_fd(), found.as_mut_ptr()) })?;
+    Ok(found[10])
 }
 
 /// `getcwd(2)`: the working directory, with its NUL. One outside the root starts with `(unreachable)`.

@@ -33,13 +33,6 @@ pub fn close_range(first: u32, last: u32) -> Result<(), Errno> {
     checked(unsafe { syscall!(Sysno::close_range, first, last, 0) }).map(drop)
 }
 
-/// `fcntl(F_SETFD, FD_CLOEXEC)` on a number that may be no descriptor.
-/// Errors: `EBADF` when it is none.
-pub fn set_cloexec(fd: RawFd) -> Result<(), Errno> {
-    // SAFETY: changes a flag of a descriptor; none is closed under its owner.
-    checked(unsafe { syscall!(Sysno::fcntl, fd, libc::F_SETFD, libc::FD_CLOEXEC) }).map(drop)
-}
-
 /// Takes over a descriptor that a process with the same table of descriptors has made and left to this one.
 pub fn adopt(fd: RawFd) -> OwnedFd {
     // SAFETY: the maker was told to forget it and is gone, so that nobody else owns it.

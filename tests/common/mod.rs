@@ -57,6 +57,32 @@ pub fn binary() -> &'static Path {
     })
 }
 
+/// The program that hides system calls from another one.
+fn without() -> &'static Path {
+    static WITHOUT: OnceLock<PathBuf> = OnceLock::new();
+    WITHOUT.get_or_init(|| {
+        let path =
+            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("without.{}", env!("CARGO_CRATE_NAME")));
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fallbacks/without.c");
+        let made = Command::new("cc").args(["-O1", "-o"]).arg(&path).arg(source).status();
+        assert!(made.expect("cc").success(), "without.c");
+        path
+    })
+}
+
+/// Runs all tests of this file once more, each command of the binary under test without these system calls.
+#[track_caller]
+pub fn again_without(calls: &str) {
+    let name = thread::current().name().expect("the name of the test").to_owned();
+    let own = std::env::current_exe().expect("current_exe");
+    let again = Command::new(own).args(["--skip", &name]).env(WITHOUT, calls).output().expect("again");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(again.status.success(), "without {calls}: {}{}", text(&again.stdout), text(&again.stderr));
+}
+
+/// The calls that all commands of a test process have to do without, if any.
+const WITHOUT: &str = "MOTE_WITHOUT";
+
 /// Whether the binary under test says it is mote.
 pub fn is_mote() -> bool {
     static IS_MOTE: OnceLock<bool> = OnceLock::new();
@@ -233,6 +259,11 @@ impl<'t> Cmd<'t> {
         self
     }
 
+    /// Runs the command where these system calls are not there, separated by commas; see fallbacks/without.c.
+    pub fn without(self, calls: &str) -> Self {
+        self.under([without().as_os_str(), OsStr::new(calls)])
+    }
+
     /// Runs bash code, then becomes the command.
     pub fn after_bash(self, code: &str) -> Self {
         let script = format!("{code}\nexec \"$@\"");
@@ -342,7 +373,11 @@ impl Test {
 
     /// The binary under test, with no option.
     pub fn bare(&self) -> Cmd<'_> {
-        self.command(binary())
+        let bare = self.command(binary());
+        match std::env::var(WITHOUT) {
+            Ok(calls) => bare.without(&calls),
+            Err(_) => bare,
+        }
     }
 
     /// The binary under test with the state root of this test.

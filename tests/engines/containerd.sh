@@ -157,6 +157,26 @@ has "$(ctr task metrics m1 | tr -s ' ')" 'pids.current'
 end m1
 END
 
+check 'pause: kill reaches what is paused, and exec does not' <<'END'
+run -d p2 sh -c 'trap "exit 4" TERM; while :; do sleep 0.02; done'
+ctr task pause p2
+code 1 timeout 10 ctr task exec --exec-id x1 p2 true
+ctr task kill -s KILL p2
+ctr task resume p2 || true
+until_true sh -c 'ctr task ls | grep -q "^p2 .*STOPPED"'
+ctr task delete p2 || true
+ctr container delete p2
+END
+
+check 'task metrics of a container that works, as JSON' <<'END'
+run -d --memory-limit 67108864 m2 sh -c 'sleep 100 & while :; do :; done'
+until_true sh -c '[ $(ctr task metrics --format json m2 | python3 -c "
+import json, sys
+m = json.load(sys.stdin)
+print(int(m[\"pids\"][\"current\"] == 2 and m[\"memory\"][\"usage\"][\"limit\"] == 67108864 and m[\"cpu\"][\"usage\"][\"total\"] > 50000000))") = 1 ]'
+end m2
+END
+
 check 'task ps' <<'END'
 run -d s1 sh -c 'sleep 1001 & sleep 1002'
 until_true sh -c 'ctr task ps s1 | wc -l | grep -q [34]'

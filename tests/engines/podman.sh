@@ -308,6 +308,36 @@ podman run -d --name st img sleep 100
 has "$(podman stats --no-stream --format '{{.Name}} {{.PIDs}} {{.MemUsage}}' st)" 'st 1 '
 END
 
+check 'limits of memory and processor in the cgroup that the host sees' <<'END'
+podman run -d --name h1 --memory 64m --memory-reservation 48m --memory-swappiness 10 --cpu-period 50000 --cpu-quota 20000 --cpuset-mems 0 img sleep 100
+pid=$(podman inspect -f '{{.State.Pid}}' h1)
+of() { cat "/sys/fs/cgroup/$1$(sed -n "s/^[0-9]*:$1://p" /proc/$pid/cgroup)/$2"; }
+is "$(of memory memory.limit_in_bytes) $(of memory memory.soft_limit_in_bytes) $(of memory memory.swappiness)" '67108864 50331648 10'
+is "$(of cpu cpu.cfs_period_us) $(of cpu cpu.cfs_quota_us) $(of cpuset cpuset.mems)" '50000 20000 0'
+END
+
+check 'stats of a container that works' <<'END'
+podman run -d --name w1 --memory 64m --pids-limit 20 img sh -c 'x=$(head -c 8000000 /dev/zero | tr "\0" x); sleep 100 & while :; do :; done'
+until_true sh -c "[ \$(podman stats --no-stream --no-reset --format '{{.MemUsageBytes}} {{.PIDs}} {{.CPU}}' w1 | awk '{ print (\$1 + 0 > 7 && \$1 ~ /MiB/ && / 67.11MB|64MiB/ && \$4 == 2 && \$5 + 0 > 1) }') = 1 ]"
+podman kill w1
+END
+
+check 'pod pause, unpause and stats' <<'END'
+podman pod create --name pp --infra-image img --infra-command '/bin/sleep 1000'
+podman run -d --name pp1 --pod pp img sh -c 'while :; do echo x >>/tmp/ticks; sleep 0.02; done'
+until_true podman exec pp1 test -s /tmp/ticks
+has "$(podman pod stats --no-stream --format '{{.Name}} {{.PIDS}}' pp)" 'pp1 2'
+podman pod pause pp
+is "$(podman inspect -f '{{.State.Status}}' pp1)" paused
+root=/proc/$(podman inspect -f '{{.State.Pid}}' pp1)/root
+first=$(wc -c <$root/tmp/ticks)
+sleep 0.3
+is "$(wc -c <$root/tmp/ticks)" "$first"
+podman pod unpause pp
+until_true sh -c "[ \$(wc -c <$root/tmp/ticks) -gt $first ]"
+podman pod rm -f -t 0 pp
+END
+
 check 'update of limits while it runs' <<'END'
 podman run -d --name u1 --memory 64m img sleep 100
 podman update --memory 32m --cpu-shares 300 u1

@@ -234,12 +234,14 @@ fn remount(mounted: BorrowedFd<'_>, set: u64, clear: u64) -> nix::Result<()> {
         // `ST_NOSYMFOLLOW` and `MS_NOSYMFOLLOW`, Linux 5.10
         (0x2000, attr::NOSYMFOLLOW, MsFlags::from_bits_retain(0x100)),
     ];
+    /// Which libc has not got everywhere; statfs(2).
+    const ST_RELATIME: u64 = 0x1000;
     let now = file::mount_flags(mounted)?;
     let kept = FLAGS.iter().filter(|(st, bit, _)| (now & *st != 0 && clear & *bit == 0) || set & *bit != 0);
     let flags = kept.fold(MsFlags::MS_BIND | MsFlags::MS_REMOUNT, |all, (_, _, flag)| all | *flag);
     // One of three, of which mount(2) would choose one by itself.
     let (noatime, strict) = match clear & attr::ATIME {
-        0 => (now & libc::ST_NOATIME != 0, now & libc::ST_RELATIME == 0),
+        0 => (now & libc::ST_NOATIME != 0, now & ST_RELATIME == 0),
         _ => (set & attr::NOATIME != 0, set & attr::STRICTATIME != 0),
     };
     let atime = match (noatime, strict) {

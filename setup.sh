@@ -189,6 +189,9 @@ for what in "${@:-build}"; do
         need newuidmap uidmap
         need busybox busybox-static
         need cc gcc
+        # The tests of network namespaces.
+        need ip iproute2
+        need nsenter util-linux
         # The tests of seccomp compare with it.
         [ -e /usr/include/seccomp.h ] || MISSING="$MISSING libseccomp-dev"
         install_missing

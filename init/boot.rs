@@ -5,8 +5,8 @@ use std::path::Path;
 
 use log::{error, info, warn};
 use mote::error::{During as _, Error, Result, words};
-use mote::netns;
-use mote::sys::alloc;
+use mote::pin;
+use mote::sys::{alloc, net};
 use nix::sys::reboot::set_cad_enabled;
 use nix::sys::signal::SigSet;
 use nix::unistd::sethostname;
@@ -20,7 +20,7 @@ use crate::settings::Settings;
 use crate::steps::Steps;
 use crate::supervise::{Event, Unit};
 use crate::world::{BOOT_MS, FILE_BYTES, PodRow, TABLES, UnitRow, World};
-use crate::{child, client, clock, control, early, kmsg};
+use crate::{child, client, clock, control, early, kmsg, namespaces};
 use mote::board::{MAX_CONTAINERS, MAX_PODS};
 
 /// PID 1. Never returns.
@@ -91,7 +91,7 @@ fn configure() -> Settings {
     if let Err(e) = made {
         error!("{}: {e}; containers will not start", DEVICE.run);
     }
-    if let Err(e) = netns::prepare(Path::new(DEVICE.netns)) {
+    if let Err(e) = pin::prepare(&Path::new(DEVICE.run).join(pin::NET.dir)) {
         error!("{e}; pods without hostNetwork will not start");
     }
     settings
@@ -106,11 +106,13 @@ fn finish(world: &mut World<'_>, settings: &Settings, steps: &Steps, loopback_is
     }
     early::protect();
     let writer = world.logs.pid();
+    let (paths, pods) = (world.paths, &*world.pods);
     let settle = child::fork(c"mote-settle", || {
         if !loopback_is_up {
             loopback();
         }
         early::cgroups(writer);
+        namespaces::sweep(paths, pods);
         0
     });
     if let Err(errno) = settle {
@@ -130,6 +132,8 @@ fn finish(world: &mut World<'_>, settings: &Settings, steps: &Steps, loopback_is
 
 /// Opens what the containers can do without for a while: logs, and the control socket.
 pub fn serve(world: &mut World<'_>) {
+    let paths = world.paths;
+    world.pods.iter_mut().for_each(|pod| pod.hold(paths));
     logs::start(world, clock::now_ms());
     if let Err(errno) = control::open(world) {
         error!("{}: {}; no client can connect", world.paths.socket, words(errno));
@@ -138,7 +142,7 @@ pub fn serve(world: &mut World<'_>) {
 
 /// Sets `lo` of the device itself up.
 fn loopback() {
-    if let Err(errno) = netns::loopback_up() {
+    if let Err(errno) = net::loopback_up() {
         let why = words(errno);
         error!("lo: {why}; programs that connect to 127.0.0.1 will fail");
     }
@@ -173,6 +177,7 @@ pub fn load(world: &mut World<'_>) -> bool {
                 failed: Some(Line::of(format_args!("{why}"))),
                 grace_ms: 0,
                 netns: 0,
+                held: Default::default(),
             };
             if world.pods.push(failed).is_err() {
                 error!("and there is no room to list it");
@@ -226,6 +231,7 @@ fn add(world: &mut World, pod: Pod, file: heapless::String<FILE_BYTES>) -> nix::
         failed: None,
         grace_ms: u64::from(pod.grace_s) * 1000,
         netns: 0,
+        held: Default::default(),
     };
     let _ = world.pods.push(row); // load_one has seen that there is room, for the containers too
     for (container, (out, err)) in pod.containers.into_iter().zip(pipes) {

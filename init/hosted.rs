@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use log::{LevelFilter, info, warn};
 use mote::cgroup::{Cgroups, MOUNT, Place, Where};
 use mote::error::{During as _, Error, Result};
-use mote::netns;
+use mote::pin;
 use mote::sys::alloc;
 use mote::sys::process::exit_now;
 use nix::errno::Errno;
@@ -24,7 +24,7 @@ use crate::event::{self, Sources};
 use crate::paths::{self, Paths};
 use crate::supervise::Event;
 use crate::world::{TABLES, World};
-use crate::{boot, clock, start};
+use crate::{boot, clock, namespaces, start};
 
 /// How long slow containers may hold up the log writer and the control socket.
 const BOOT_MS: u64 = 5_000;
@@ -48,7 +48,6 @@ pub fn run(run: &'static str, [manifests, bundles, logs, volumes]: [&'static str
         volumes,
         logs,
         run,
-        netns: format!("{run}/netns").leak(),
         socket: format!("{run}/{}", paths::SOCKET).leak(),
         pods,
         oom: oom(&cgroups, pods),
@@ -60,7 +59,7 @@ pub fn run(run: &'static str, [manifests, bundles, logs, volumes]: [&'static str
     DirBuilder::new().mode(0o700).recursive(true).create(run).during("mkdir", run)?;
     let lock = lock(paths)?;
     make_logs(paths)?;
-    netns::prepare(Path::new(paths.netns))?;
+    pin::prepare(&Path::new(paths.run).join(pin::NET.dir))?;
     supervise(paths, lock)
 }
 
@@ -127,6 +126,7 @@ fn supervise(paths: &'static Paths, _lock: Flock<File>) -> Result<i32> {
     let until_ms = clock::now_ms().saturating_add(BOOT_MS);
     let world = &mut World::new(paths, pods, units, until_ms);
     boot::load(world);
+    namespaces::sweep(paths, world.pods);
     for i in 0..world.units.len() {
         world.event(i, Event::Begin, clock::now_ms());
     }
@@ -152,14 +152,16 @@ pub fn leave(world: &World<'_>) -> ! {
             warn!("{e}; the next supervisor tries again");
         }
     }
-    let pins = Path::new(world.paths.netns);
     for pod in world.pods.iter().filter(|pod| pod.failed.is_none()) {
-        if let Err(e) = netns::unpin(pins, pod.name.as_str()) {
+        if let Err(e) = namespaces::remove(world.paths, pod.name.as_str()) {
             warn!("{e}; it stays");
         }
     }
-    while umount2(pins, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW).is_ok() {}
-    let _ = std::fs::remove_dir(pins); // as the rest: what is not empty stays
+    for kind in pin::KINDS {
+        let pins = &Path::new(world.paths.run).join(kind.dir);
+        while umount2(pins, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW).is_ok() {}
+        let _ = std::fs::remove_dir(pins); // as the rest: what is not empty stays
+    }
     let _ = std::fs::remove_file(world.paths.socket);
     remove_cgroups(world);
     info!("all pods have ended");

@@ -20,6 +20,7 @@ mod logwriter;
 mod manifest;
 mod memory;
 mod name;
+mod namespaces;
 mod paths;
 mod poll;
 mod power;

@@ -15,8 +15,6 @@ pub struct Paths {
     pub logs: &'static str,
     /// The state directory of the library, and what else belongs to this boot.
     pub run: &'static str,
-    /// The pinned network namespaces.
-    pub netns: &'static str,
     /// The control socket.
     pub socket: &'static str,
     /// The cgroup that holds those of all pods, from where cgroups are mounted, without a leading slash.
@@ -33,7 +31,6 @@ pub static DEVICE: Paths = Paths {
     volumes: "/var/lib/mote/volumes",
     logs: "/var/log/pods",
     run: "/run/mote",
-    netns: mote::netns::DIR,
     socket: "/run/mote/control.sock",
     pods: "pods",
     oom: ("/sys/fs/cgroup/pods", "memory.events"),

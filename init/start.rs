@@ -1,22 +1,22 @@
 //! Starting a container: a short-lived child reads what has to be read from storage, joins or makes the pod's network
 //! namespace, has the library start the container as PID 1's own child, and tells PID 1 in one message.
 
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::Path;
 
 use mote::container::{self, Preserved, Request, Terminal};
 use mote::error::{During as _, Error, Result};
-use mote::netns;
 use mote::plan::Overrides;
 use mote::state::Id;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
+use nix::sched::CloneFlags;
 use nix::unistd::{pipe2, read, write};
 
 use crate::line::Line;
 use crate::manifest::{self, Container};
 use crate::world::{Reason, Starter, World};
-use crate::{child, limits};
+use crate::{child, limits, namespaces};
 
 /// What a starter tells PID 1.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -132,29 +132,26 @@ fn start(world: &World, i: usize) -> Result<Report> {
     let id = id(world, i)?;
     container::forget(root, &id)?; // what the last run left behind
 
-    let pin = if manifest.host_network {
-        netns::own()? // named all the same: the bundle may ask for a new one
-    } else {
-        netns::ensure(Path::new(world.paths.netns), manifest.name.as_str())?
-    };
+    let shared = namespaces::enter(world.paths, &manifest, &pod.held)?;
+    let joins = shared.joins();
+    // The host name of a namespace that is shared is set once, when that is made.
+    let own_name = joins.iter().all(|(kind, _)| *kind != CloneFlags::CLONE_NEWUTS);
     let bundle = Path::new(world.paths.bundles).join(container.bundle.as_str());
     let args = arguments(container, &bundle)?;
     let cgroups = limits::prepare_pod(world.paths, manifest.name.as_str(), &manifest.limits)?;
     let cgroup = format!("{}/{}/{}", world.paths.pods, manifest.name, container.name);
     let own_limits = limits::of_container(&container.limits, &cgroups);
     let null = std::fs::File::open("/dev/null").during("open", "/dev/null")?;
-    // By descriptor: what the path leads to may have been changed since.
-    let netns_path = format!("/proc/self/fd/{}", pin.fd.as_raw_fd());
     let made = container::create(&Request {
         root,
         id: &id,
         bundle: &bundle,
         overrides: Overrides {
-            netns: Some(Path::new(&netns_path)),
+            namespaces: &joins,
             args: args.as_deref(),
             env: &container.env,
             cwd: container.cwd.as_deref(),
-            hostname: manifest.hostname.as_ref().map(|name| name.as_str()),
+            hostname: manifest.hostname.as_ref().filter(|_| own_name).map(|name| name.as_str()),
             seccomp: container.seccomp,
             cgroup: Some(&cgroup),
             limits: &own_limits,
@@ -172,7 +169,7 @@ fn start(world: &World, i: usize) -> Result<Report> {
         pidfd_to: None,
         protect: false,
     })?;
-    Ok(Report::Started { pid: made.pid.as_raw(), netns: pin.inode })
+    Ok(Report::Started { pid: made.pid.as_raw(), netns: shared.netns })
 }
 
 /// What takes the place of the bundle's `process.args`, if anything does.

@@ -18,6 +18,7 @@ use crate::limits;
 use crate::line::Line;
 use crate::logs::{self, Logs, Pipe};
 use crate::name::Name;
+use crate::namespaces;
 use crate::paths::Paths;
 use crate::poll::{Poll, Token};
 use crate::power::Power;
@@ -41,6 +42,17 @@ pub struct PodRow {
     pub grace_ms: u64,
     /// The number of its network namespace, once known; 0 before.
     pub netns: u64,
+    /// Its namespaces, held open.
+    pub held: namespaces::Held,
+}
+
+impl PodRow {
+    /// Holds its namespaces open, those of the device aside.
+    pub fn hold(&mut self, paths: &Paths) {
+        if self.netns != 0 {
+            namespaces::hold(paths, self.name.as_str(), self.netns, &mut self.held);
+        }
+    }
 }
 
 /// The longest file name of a manifest.
@@ -295,6 +307,9 @@ impl<'t> World<'t> {
         let Some(row) = self.units.get_mut(i) else { return };
         if let Some(pod) = self.pods.get_mut(row.pod) {
             pod.netns = netns;
+            if self.boot_until_ms == NEVER {
+                pod.hold(self.paths); // at boot when all are started
+            }
         }
         row.reason = None;
         row.pidfd = pidfd_open(Pid::from_raw(pid)).ok().filter(|fd| wait::is_child(fd.as_fd()));

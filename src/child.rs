@@ -18,7 +18,6 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::{close, dup2_stderr, dup2_stdin, dup2_stdout, read, setsid, write};
 
 use crate::hooks::{self, Broken};
-use crate::netns;
 use crate::plan::{Plan, Process, Scheduling, When, ids};
 use crate::process;
 use crate::procfs::Procfs;
@@ -28,7 +27,7 @@ use crate::stage::{Ask, At, Failure, Stage};
 use crate::sys::clone::CLONE_NEWTIME;
 use crate::sys::process::{close_range, exit_now, join_new_session_keyring, setdomainname};
 use crate::sys::scheduling::sched_setaffinity;
-use crate::sys::{alloc, clone, credentials, exec, file, socket, terminal};
+use crate::sys::{alloc, clone, credentials, exec, file, net, socket, terminal};
 use crate::userns;
 
 /// What the child brings along from its parent, all of it closed by `execve`.
@@ -110,7 +109,7 @@ fn steps(plan: &Plan<'_>, gear: &Gear<'_>) -> Result<Infallible, Failure> {
     }
     if plan.new_namespaces.contains(CloneFlags::CLONE_NEWNET) {
         // Programs expect 127.0.0.1; the new namespace has the interface, down.
-        netns::loopback_up().at(Stage::Loopback, 0)?;
+        net::loopback_up().at(Stage::Loopback, 0)?;
     }
     // Not by clone: there it would be rooted in the caller's cgroup, which CLONE_INTO_CGROUP leaves too late.
     if plan.new_namespaces.contains(CloneFlags::CLONE_NEWCGROUP) {

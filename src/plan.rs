@@ -125,8 +125,9 @@ pub struct Join<'a> {
 /// What the caller asks for besides `config.json`: PID 1 overrides parts of a bundle by the pod's manifest.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Overrides<'o> {
-    /// A network namespace to join instead of what `linux.namespaces` says.
-    pub netns: Option<&'o Path>,
+    /// Instead of what `linux.namespaces` says of these kinds: a namespace to join, or `None` for the caller's own. What is
+    /// the host's or the pod's keeps its name: `hostname` and `domainname` are left aside with one of type uts.
+    pub namespaces: &'o [(CloneFlags, Option<&'o Path>)],
     /// Instead of `process.args`.
     pub args: Option<&'o [String]>,
     /// `NAME=VALUE` entries that take the place of those with the same name.
@@ -225,11 +226,13 @@ pub fn make<'a>(
     let readonly = paths(&spec.linux.readonly_paths, "readonlyPaths", strings)?;
 
     let uts = own.contains(CloneFlags::CLONE_NEWUTS);
+    let named = overrides.namespaces.iter().any(|(kind, _)| *kind == CloneFlags::CLONE_NEWUTS);
     let hostname = match overrides.hostname {
         Some(name) => Some(strings.concat(&[name.as_bytes()]).map_err(|e| refused("hostname", e))?),
+        None if named => None,
         None => host_word(spec.hostname, "hostname", uts, strings)?,
     };
-    let domainname = host_word(spec.domainname, "domainname", uts, strings)?;
+    let domainname = if named { None } else { host_word(spec.domainname, "domainname", uts, strings)? };
     let groups_denied = new_namespaces.contains(CloneFlags::CLONE_NEWUSER) && ids::denies_groups(&maps);
     let hooks = hooks::plan(spec, bundle, id, strings)?;
     let scheduling = scheduling::plan(process, &spec.linux)?;
@@ -307,17 +310,18 @@ fn namespaces<'a>(
         }
         seen |= kind;
         match namespace.path {
-            _ if kind == CloneFlags::CLONE_NEWNET && overrides.netns.is_some() => {}
+            _ if overrides.namespaces.iter().any(|(other, _)| *other == kind) => {}
             Some(path) if !path.is_empty() => {
                 join.push(Join { kind, path: in_container(strings, path, &at("path"))? })
             }
             _ => new |= kind,
         }
     }
-    if let Some(netns) = overrides.netns {
+    for (kind, path) in overrides.namespaces {
+        let Some(path) = path else { continue };
         let path =
-            strings.concat(&[netns.as_os_str().as_bytes()]).map_err(|e| refused("linux.namespaces", e))?;
-        join.push(Join { kind: CloneFlags::CLONE_NEWNET, path });
+            strings.concat(&[path.as_os_str().as_bytes()]).map_err(|e| refused("linux.namespaces", e))?;
+        join.push(Join { kind: *kind, path });
     }
     Ok((new, join))
 }

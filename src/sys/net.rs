@@ -1,12 +1,21 @@
 //! Network interfaces and namespace files: `ioctl(2)` of netdevice(7) and ioctl_ns(2).
 
 use std::ffi::CStr;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd as _, AsRawFd, BorrowedFd};
 
 use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use syscalls::{Sysno, syscall};
 
 use super::checked;
+
+/// Sets `lo` up in the caller's network namespace; the kernel adds 127.0.0.1 and ::1 itself.
+/// Allocates nothing.
+pub fn loopback_up() -> Result<(), Errno> {
+    // A socket of any family takes the request. One of these needs no IPv4 and costs the kernel least.
+    let socket = socket(AddressFamily::Unix, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
+    interface_up(socket.as_fd(), c"lo")
+}
 
 /// `SIOCSIFFLAGS`: sets `IFF_UP` of the interface `name` in the network namespace that `socket` was made in.
 /// Errors: `ENODEV` when there is no such interface, `ENAMETOOLONG`.

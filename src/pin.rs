@@ -1,12 +1,14 @@
-//! Network namespaces that outlive their processes: made by a short-lived process and pinned by a bind mount of the
-//! namespace file, in the layout of `ip netns` and CNI (shared/netns.md).
+//! Namespaces that outlive their processes: made by a short-lived process and pinned by a bind mount of the namespace
+//! file, network namespaces in the layout of `ip netns` and CNI (shared/netns.md).
 //!
-//! The directory of the pins is a mount of its own with shared propagation, so that a pin made or removed in one mount
-//! namespace is so in those that were copied from it. Whoever changes a pin holds a lock on the directory, which `ip netns`
-//! takes too.
+//! A directory of pins is a mount of its own with shared propagation, so that a pin made or removed in one mount namespace
+//! is so in those that were copied from it. Whoever changes a pin holds a lock on the directory, which `ip netns` takes too.
+//!
+//! Each step may be the last: who is killed between two of them leaves a file without a mount, or a mount that is whole, and
+//! the next one cleans that up or adopts it.
 
 use std::fs::{File, OpenOptions};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,14 +17,30 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::error::{During as _, Error, Result};
 use crate::sys::net;
 
-/// The directory of the pins.
-pub const DIR: &str = "/run/mote/netns";
+/// A kind of namespace that can be pinned.
+#[derive(Debug)]
+pub struct Kind {
+    /// Its `CLONE_NEW*` flag.
+    pub flag: CloneFlags,
+    /// The caller's own, a file.
+    pub own: &'static str,
+    /// The directory of its pins, below the directory of all that is known at run time.
+    pub dir: &'static str,
+}
+
+/// Network namespaces; `ip netns` has the name of the directory, too.
+pub const NET: Kind = Kind { flag: CloneFlags::CLONE_NEWNET, own: "/proc/self/ns/net", dir: "netns" };
+/// System V IPC and POSIX message queues.
+pub const IPC: Kind = Kind { flag: CloneFlags::CLONE_NEWIPC, own: "/proc/self/ns/ipc", dir: "ipcns" };
+/// The host name.
+pub const UTS: Kind = Kind { flag: CloneFlags::CLONE_NEWUTS, own: "/proc/self/ns/uts", dir: "utsns" };
+/// All of them.
+pub const KINDS: [&Kind; 3] = [&NET, &IPC, &UTS];
 
 /// How often a pin that is busy is tried again, and how long apart.
 const BUSY: (u32, Duration) = (100, Duration::from_millis(10));
@@ -34,6 +52,8 @@ pub struct Pin {
     pub fd: OwnedFd,
     /// The number in `net:[...]`.
     pub inode: u64,
+    /// Whether the namespace was made just now.
+    pub new: bool,
 }
 
 /// Makes `dir` a mount of its own with shared propagation. Idempotent.
@@ -53,21 +73,35 @@ pub fn prepare(dir: &Path) -> Result<()> {
     }
 }
 
-/// Returns the namespace pinned as `name`, which is one path component; makes it where there is none that lives.
+/// Returns the namespace of this `kind` pinned as `name`, which is one path component. Where there is none that lives, the
+/// one that is `held` is pinned again; without such a one a new one is made, and `enter` does in it what has to be done
+/// before anybody can find it.
 ///
 /// Only for a process that is about to end: when the namespace is new the caller is left in it.
-pub fn ensure(dir: &Path, name: &str) -> Result<Pin> {
+pub fn ensure(
+    kind: &Kind,
+    dir: &Path,
+    name: &str,
+    held: Option<BorrowedFd<'_>>,
+    enter: &mut dyn FnMut() -> Result<()>,
+) -> Result<Pin> {
     let path = pin_path(dir, name)?;
     let _lock = lock(dir)?;
-    match open(&path) {
+    match open(kind, &path) {
         Ok(Some(pin)) => return Ok(pin),
         Ok(None) => clean(&path)?, // a file that lost its mount, or something else altogether
         Err(Error::Sys { errno: Errno::ENOENT, .. }) => {}
         Err(other) => return Err(other),
     }
-    unshare(CloneFlags::CLONE_NEWNET).during("unshare", "network namespace")?;
-    loopback_up().during("set up", "lo")?;
-    let made = pin(&path);
+    let held = held.filter(|held| net::namespace_type(*held) == Ok(kind.flag.bits()));
+    let made = match held {
+        Some(held) => pin(kind, &format!("/proc/self/fd/{}", held.as_raw_fd()), &path),
+        None => {
+            unshare(kind.flag).during("unshare", kind.own)?;
+            enter()?;
+            pin(kind, kind.own, &path).map(|made| Pin { new: true, ..made })
+        }
+    };
     if made.is_err() {
         let _ = clean(&path); // the first error is the one to tell
     }
@@ -75,11 +109,18 @@ pub fn ensure(dir: &Path, name: &str) -> Result<Pin> {
 }
 
 /// The caller's own namespace.
-pub fn own() -> Result<Pin> {
-    let path = Path::new("/proc/self/ns/net");
-    let file = File::open(path).during("open", path)?;
-    let inode = file.metadata().during("stat", path)?.ino();
-    Ok(Pin { fd: file.into(), inode })
+pub fn own(kind: &Kind) -> Result<Pin> {
+    let file = File::open(kind.own).during("open", kind.own)?;
+    let inode = file.metadata().during("stat", kind.own)?.ino();
+    Ok(Pin { fd: file.into(), inode, new: false })
+}
+
+/// Opens the pin `name`; `None` where there is none that lives. Takes no lock, and waits for nobody.
+pub fn find(kind: &Kind, dir: &Path, name: &str) -> Result<Option<Pin>> {
+    match open(kind, &pin_path(dir, name)?) {
+        Err(Error::Sys { errno: Errno::ENOENT, .. }) => Ok(None),
+        other => other,
+    }
 }
 
 /// Removes the pin `name`, and with it the namespace unless a process is in it. Idempotent.
@@ -89,40 +130,50 @@ pub fn unpin(dir: &Path, name: &str) -> Result<()> {
     clean(&path)
 }
 
-/// Sets `lo` up in the caller's network namespace; the kernel adds 127.0.0.1 and ::1 itself.
-/// Allocates nothing.
-pub fn loopback_up() -> nix::Result<()> {
-    // A socket of any family takes the request. One of these needs no IPv4 and costs the kernel least.
-    let socket = socket(AddressFamily::Unix, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
-    net::interface_up(socket.as_fd(), c"lo")
+/// Removes what is left from before: whatever is not the pin of a name that is `known`. Returns how many went.
+pub fn sweep(kind: &Kind, dir: &Path, known: &dyn Fn(&str) -> bool) -> Result<usize> {
+    let _lock = match lock(dir) {
+        Err(Error::Sys { errno: Errno::ENOENT, .. }) => return Ok(0), // no pod has needed this kind
+        other => other?,
+    };
+    let mut gone = 0;
+    for entry in std::fs::read_dir(dir).during("readdir", dir)? {
+        let entry = entry.during("readdir", dir)?;
+        let wanted = entry.file_name().to_str().is_some_and(known);
+        // While the lock is held nobody is between making a file and mounting on it.
+        if !wanted || !matches!(open(kind, &entry.path()), Ok(Some(_))) {
+            clean(&entry.path())?;
+            gone += 1;
+        }
+    }
+    Ok(gone)
 }
 
-/// Binds the caller's own namespace on a new file.
-fn pin(path: &Path) -> Result<Pin> {
-    let own = "/proc/self/ns/net";
+/// Binds a namespace on a new file.
+fn pin(kind: &Kind, from: &str, path: &Path) -> Result<Pin> {
     OpenOptions::new().write(true).create_new(true).mode(0o444).open(path).during("open", path)?;
-    mount(Some(own), path, None::<&str>, MsFlags::MS_BIND, None::<&str>).during("mount", path)?;
-    let meta = std::fs::metadata(own).during("stat", own)?;
-    match open(path)? {
+    mount(Some(from), path, None::<&str>, MsFlags::MS_BIND, None::<&str>).during("mount", path)?;
+    let meta = std::fs::metadata(from).during("stat", from)?;
+    match open(kind, path)? {
         Some(pin) if pin.inode == meta.ino() => Ok(pin),
         // Another mount covers ours: whoever joined by this path would be somewhere else.
         _ => Err(Errno::EEXIST).during("verify", path),
     }
 }
 
-/// Opens the pin; `None` when what is there is no network namespace.
-fn open(path: &Path) -> Result<Option<Pin>> {
+/// Opens the pin; `None` when what is there is no namespace of this kind.
+fn open(kind: &Kind, path: &Path) -> Result<Option<Pin>> {
     // O_NONBLOCK: a fifo in place of the pin must not hold anybody up.
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
     let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
         Err(e) if e.raw_os_error() == Some(libc::ELOOP) => return Ok(None),
         other => other.during("open", path)?,
     };
-    if net::namespace_type(file.as_fd()) != Ok(libc::CLONE_NEWNET) {
+    if net::namespace_type(file.as_fd()) != Ok(kind.flag.bits()) {
         return Ok(None);
     }
     let inode = file.metadata().during("stat", path)?.ino();
-    Ok(Some(Pin { fd: file.into(), inode }))
+    Ok(Some(Pin { fd: file.into(), inode, new: false }))
 }
 
 /// Unmounts all that is stacked on `path` and removes the file.

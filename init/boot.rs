@@ -14,14 +14,14 @@ use nix::unistd::sethostname;
 use crate::event::{self, Sources};
 use crate::line::Line;
 use crate::logs::{self, Pipe};
-use crate::manifest::{self, Pod};
+use crate::manifest::{self, Pod, RestartPolicy};
 use crate::paths::DEVICE;
 use crate::settings::Settings;
 use crate::steps::Steps;
-use crate::supervise::{Event, Unit};
+use crate::supervise::{BackOff, Conf, Role, Unit};
 use crate::world::{BOOT_MS, FILE_BYTES, PodRow, TABLES, UnitRow, World};
 use crate::{child, client, clock, control, early, kmsg, namespaces};
-use mote::board::{MAX_CONTAINERS, MAX_PODS};
+use mote::board::{MAX_CONTAINERS, MAX_PODS, RESTART_DELAY_MAX_MS, RESTART_DELAY_MS, RESTART_RESET_MS};
 
 /// PID 1. Never returns.
 pub fn run() -> ! {
@@ -45,9 +45,7 @@ pub fn run() -> ! {
     if host_network {
         loopback();
     }
-    for i in 0..world.units.len() {
-        world.event(i, Event::Begin, clock::now_ms());
-    }
+    world.begin(clock::now_ms());
     steps.done("starters");
 
     // One processor may be all there is, and the starters need it more. A report, or a start that takes long, ends the pause.
@@ -176,6 +174,9 @@ pub fn load(world: &mut World<'_>) -> bool {
                 file: heapless::String::new(),
                 failed: Some(Line::of(format_args!("{why}"))),
                 grace_ms: 0,
+                policy: RestartPolicy::Never,
+                begun: false,
+                stop: None,
                 netns: 0,
                 held: Default::default(),
             };
@@ -230,15 +231,34 @@ fn add(world: &mut World, pod: Pod, file: heapless::String<FILE_BYTES>) -> nix::
         file,
         failed: None,
         grace_ms: u64::from(pod.grace_s) * 1000,
+        policy: pod.restart,
+        begun: false,
+        stop: None,
         netns: 0,
         held: Default::default(),
+    };
+    let back_off = BackOff {
+        initial_ms: u32::try_from(RESTART_DELAY_MS).unwrap_or(u32::MAX),
+        max_ms: u32::try_from(RESTART_DELAY_MAX_MS).unwrap_or(u32::MAX),
+        reset_ms: u32::try_from(RESTART_RESET_MS).unwrap_or(u32::MAX),
+    };
+    let conf = Conf {
+        role: Role::Main,
+        policy: Role::Main.policy(pod.restart),
+        grace_ms: pod.grace_s.saturating_mul(1000),
+        back_off,
+        critical_limit: 0,
+        post_start: false,
+        pre_stop: false,
+        probes: [None; 3],
     };
     let _ = world.pods.push(row); // load_one has seen that there is room, for the containers too
     for (container, (out, err)) in pod.containers.into_iter().zip(pipes) {
         let _ = world.units.push(UnitRow {
             pod: place,
             name: container.name,
-            unit: Unit::new(pod.restart),
+            conf,
+            unit: Unit::new(),
             changed_ms: clock::now_ms(),
             starter: None,
             pidfd: None,

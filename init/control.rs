@@ -22,6 +22,7 @@ use crate::fields;
 use crate::memory;
 use crate::poll::Token;
 use crate::power::{self, Kind};
+use crate::supervise::pod;
 use crate::supervise::{NEVER, State, Status};
 use crate::world::World;
 use mote::board::CONTROL_CLIENTS;
@@ -295,7 +296,10 @@ fn about_pod(packet: &mut Packet, world: &World, i: usize) -> std::fmt::Result {
             json::escape(packet, reason.as_str())?;
             packet.write_str("\"}")
         }
-        None => write!(packet, r#"","netns":{}}}"#, pod.netns),
+        None => {
+            let (phase, ready) = (world.phase(i).word(), pod::is_ready(world.views(i)));
+            write!(packet, r#"","phase":"{phase}","ready":{ready},"netns":{}}}"#, pod.netns)
+        }
     }
 }
 

@@ -22,7 +22,6 @@ use nix::unistd::{Pid, geteuid};
 
 use crate::event::{self, Sources};
 use crate::paths::{self, Paths};
-use crate::supervise::Event;
 use crate::world::{TABLES, World};
 use crate::{boot, clock, namespaces, start};
 
@@ -127,9 +126,7 @@ fn supervise(paths: &'static Paths, _lock: Flock<File>) -> Result<i32> {
     let world = &mut World::new(paths, pods, units, until_ms);
     boot::load(world);
     namespaces::sweep(paths, world.pods);
-    for i in 0..world.units.len() {
-        world.event(i, Event::Begin, clock::now_ms());
-    }
+    world.begin(clock::now_ms());
     world.open_poll().during("epoll", "")?;
     let sources = Sources::open(world).during("signalfd, timerfd", "")?;
     event::run(world, sources, |world| {

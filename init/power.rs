@@ -26,7 +26,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, sync};
 
 use crate::logs;
-use crate::supervise::{Event, NEVER, State};
+use crate::supervise::{NEVER, State};
 use crate::world::World;
 use crate::{child, hosted};
 
@@ -134,10 +134,9 @@ pub fn request(world: &mut World, kind: Kind, now_ms: u64) {
     let longest_ms = world.pods.iter().map(|pod| pod.grace_ms).max().unwrap_or(0);
     let until_ms = now_ms.saturating_add(longest_ms).saturating_add(STUCK_MS);
     world.power = Power { phase: Phase::Stopping, kind, until_ms, childless: false };
-    for i in 0..world.units.len() {
-        let pod = world.units.get(i).and_then(|row| world.pods.get(row.pod));
-        let grace_ms = pod.map_or(0, |pod| pod.grace_ms);
-        world.event(i, Event::Stop { grace_ms }, now_ms);
+    for p in 0..world.pods.len() {
+        let grace_ms = world.pods.get(p).map_or(0, |pod| pod.grace_ms);
+        world.stop_pod(p, grace_ms, now_ms);
     }
 }
 

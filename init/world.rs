@@ -6,7 +6,7 @@
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::Mutex;
 
-use log::{info, warn};
+use log::{error, info, warn};
 use mote::sys::process::{pidfd_open, pidfd_send_signal};
 use mote::sys::wait::{self, Ended, How};
 use nix::errno::Errno;
@@ -17,13 +17,15 @@ use crate::control::Control;
 use crate::limits;
 use crate::line::Line;
 use crate::logs::{self, Logs, Pipe};
+use crate::manifest::RestartPolicy;
 use crate::name::Name;
 use crate::namespaces;
 use crate::paths::Paths;
 use crate::poll::{Poll, Token};
-use crate::power::Power;
+use crate::power::{self, Kind, Power};
 use crate::start::{self, Report};
-use crate::supervise::{self, Action, Event, NEVER, State, Status, Unit};
+use crate::supervise::pod::{self, Phase, View};
+use crate::supervise::{self, Action, Conf, Event, Halt, NEVER, Outcome, State, Status, Unit};
 use mote::board::{MAX_CONTAINERS, MAX_PODS};
 
 /// Why a pod or a start failed.
@@ -40,6 +42,12 @@ pub struct PodRow {
     pub failed: Option<Reason>,
     /// From SIGTERM to SIGKILL.
     pub grace_ms: u64,
+    /// When its containers are started again.
+    pub policy: RestartPolicy,
+    /// Whether its containers may run: what it comes after is there.
+    pub begun: bool,
+    /// With what grace it is being ended.
+    pub stop: Option<u64>,
     /// The number of its network namespace, once known; 0 before.
     pub netns: u64,
     /// Its namespaces, held open.
@@ -65,6 +73,8 @@ pub struct UnitRow {
     pub pod: usize,
     /// Its name in the pod.
     pub name: Name,
+    /// What the manifest says about its life.
+    pub conf: Conf,
     /// Where its life stands.
     pub unit: Unit,
     /// Since when that has been its state.
@@ -146,23 +156,81 @@ impl<'t> World<'t> {
         }
     }
 
-    /// Puts `event` to container `i` and does what follows from it.
+    /// The containers of pod `p`, in the order of its manifest.
+    pub fn views(&self, p: usize) -> impl DoubleEndedIterator<Item = View<'_>> + Clone {
+        let rows = self.units.iter().enumerate().filter(move |(_, row)| row.pod == p);
+        rows.map(|(i, row)| (i, &row.conf, &row.unit))
+    }
+
+    /// The phase of pod `p`.
+    pub fn phase(&self, p: usize) -> Phase {
+        let policy = self.pods.get(p).map_or(RestartPolicy::Always, |pod| pod.policy);
+        pod::phase(policy, self.views(p))
+    }
+
+    /// Lets every pod run whose time has come.
+    pub fn begin(&mut self, now_ms: u64) {
+        for p in 0..self.pods.len() {
+            let Some(pod) = self.pods.get_mut(p) else { return };
+            if !pod.begun && pod.failed.is_none() && pod.stop.is_none() {
+                pod.begun = true;
+                self.settle(p, now_ms);
+            }
+        }
+    }
+
+    /// Ends pod `p` within `grace_ms`; a second call can only hasten it.
+    pub fn stop_pod(&mut self, p: usize, grace_ms: u64, now_ms: u64) {
+        let Some(pod) = self.pods.get_mut(p) else { return };
+        let again = pod.stop.is_some();
+        pod.stop = Some(pod.stop.unwrap_or(NEVER).min(grace_ms));
+        for i in 0..self.units.len() {
+            let hasten = self.units.get(i).is_some_and(|row| row.pod == p && row.unit.is_ending());
+            if hasten && again {
+                self.step(i, Event::Stop(Halt { grace_ms, turn: false }), now_ms);
+            }
+        }
+        self.settle(p, now_ms);
+    }
+
+    /// Does what the containers of pod `p` have to do because of each other.
+    fn settle(&mut self, p: usize, now_ms: u64) {
+        loop {
+            let Some(pod) = self.pods.get(p) else { return };
+            let Some((i, event)) = pod::next(pod.begun, pod.stop, self.views(p)) else { return };
+            self.step(i, event, now_ms);
+        }
+    }
+
+    /// Puts `event` to container `i`, does what follows from it, and what follows from that for its pod.
     pub fn event(&mut self, i: usize, event: Event, now_ms: u64) {
+        self.step(i, event, now_ms);
+        if let Some(row) = self.units.get(i) {
+            self.settle(row.pod, now_ms);
+        }
+    }
+
+    fn step(&mut self, i: usize, event: Event, now_ms: u64) {
         let Some(row) = self.units.get_mut(i) else { return };
         let before = row.unit;
-        let (unit, action) = supervise::step(before, event, now_ms);
+        let (unit, actions) = supervise::step(&row.conf, before, event, now_ms);
         row.unit = unit;
         if std::mem::discriminant(&unit.state) != std::mem::discriminant(&before.state) {
             row.changed_ms = now_ms;
             self.tell(i, now_ms);
         }
+        for action in actions {
+            self.act(i, action, now_ms);
+        }
+    }
+
+    fn act(&mut self, i: usize, action: Action, now_ms: u64) {
         let Some(row) = self.units.get(i) else { return };
         let signal = |fd: Option<BorrowedFd<'_>>, signal| {
             // ESRCH: it has ended, which waitid is about to say.
             let _ = fd.map(|fd| pidfd_send_signal(fd, signal));
         };
         match action {
-            Action::None => {}
             Action::Start => {
                 if let Err(errno) = start::fork(self, i) {
                     self.start_failed(
@@ -173,6 +241,8 @@ impl<'t> World<'t> {
                 }
             }
             Action::KillStarter => signal(row.starter.as_ref().map(|s| s.pidfd.as_fd()), libc::SIGKILL),
+            Action::Run(task) => self.step(i, Event::TaskEnded(task, Outcome::Unknown), now_ms),
+            Action::EndTask(_) => {}
             Action::Terminate => signal(row.pidfd.as_ref().map(|fd| fd.as_fd()), libc::SIGTERM),
             Action::Kill => {
                 warn!("{}/{}: did not end in time; killing it", self.pod_name(row.pod), row.name);
@@ -180,6 +250,12 @@ impl<'t> World<'t> {
             }
             // What is left is removed by the next start as well, so a fork that fails loses nothing.
             Action::Forget => drop(start::fork_forget(self, i)),
+            Action::Critical => {
+                let (pod, name) = (self.pod_name(row.pod), &row.name);
+                error!("{pod}/{name}: critical, and failed {} times in a row", row.unit.failures);
+                let kind = if self.paths.device { Kind::Reboot } else { Kind::Leave };
+                power::request(self, kind, now_ms);
+            }
         }
     }
 

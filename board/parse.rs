@@ -46,6 +46,13 @@ pub const KEYS: &[Key] = &[
         "The most containers that PID 1 runs at a time, over all pods.",
     ),
     number("control_clients", "usize", 1, 64, "The most connections to the control socket at a time."),
+    number(
+        "event_records",
+        "usize",
+        16,
+        65_536,
+        "Records of what has become of containers that are kept, 256 bytes each.",
+    ),
     number("log_file_bytes", "u64", 4096, 1 << 30, "Size from which a container's log file is rotated."),
     number("log_files", "u32", 1, 16, "Log files kept per container, the current one included."),
     number(

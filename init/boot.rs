@@ -133,6 +133,7 @@ pub fn serve(world: &mut World<'_>) {
     let paths = world.paths;
     world.pods.iter_mut().for_each(|pod| pod.hold(paths));
     logs::start(world, clock::now_ms());
+    world.history.open(world.paths.events);
     if let Err(errno) = control::open(world) {
         error!("{}: {}; no client can connect", world.paths.socket, words(errno));
     }
@@ -265,6 +266,8 @@ fn add(world: &mut World, pod: Pod, file: heapless::String<FILE_BYTES>) -> nix::
             out,
             err,
             reason: None,
+            started_ns: 0,
+            recorded: false,
             oom_kills: 0,
         });
     }

@@ -277,6 +277,10 @@ fn about_unit(packet: &mut Packet, world: &World, i: usize, now_ms: u64) -> std:
         Some(Status::Signal(signal)) => write!(packet, r#","signal":{signal}"#)?,
         Some(Status::Unknown) | None => {}
     }
+    if row.started_ns > 0 {
+        let started = mote::time::rfc3339(std::time::Duration::from_nanos(row.started_ns));
+        write!(packet, r#","started":"{started}""#)?;
+    }
     if let Some(reason) = &row.reason {
         packet.write_str(r#","reason":""#)?;
         json::escape(packet, reason.as_str())?;

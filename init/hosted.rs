@@ -23,7 +23,7 @@ use nix::unistd::{Pid, geteuid};
 use crate::event::{self, Sources};
 use crate::paths::{self, Paths};
 use crate::world::{TABLES, World};
-use crate::{boot, clock, namespaces, start};
+use crate::{boot, clock, history, namespaces, start};
 
 /// How long slow containers may hold up the log writer and the control socket.
 const BOOT_MS: u64 = 5_000;
@@ -48,6 +48,7 @@ pub fn run(run: &'static str, [manifests, bundles, logs, volumes]: [&'static str
         logs,
         run,
         socket: format!("{run}/{}", paths::SOCKET).leak(),
+        events: format!("{run}/{}", history::FILE).leak(),
         pods,
         oom: oom(&cgroups, pods),
     }));

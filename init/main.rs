@@ -11,6 +11,7 @@ mod cri;
 mod early;
 mod event;
 mod fields;
+mod history;
 mod hosted;
 mod kmsg;
 mod limits;

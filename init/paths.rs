@@ -17,6 +17,8 @@ pub struct Paths {
     pub run: &'static str,
     /// The control socket.
     pub socket: &'static str,
+    /// The records of what has become of the containers.
+    pub events: &'static str,
     /// The cgroup that holds those of all pods, from where cgroups are mounted, without a leading slash.
     pub pods: &'static str,
     /// Where that cgroup has its memory controller, and the file there that counts what the OOM killer has ended.
@@ -32,6 +34,7 @@ pub static DEVICE: Paths = Paths {
     logs: "/var/log/pods",
     run: "/run/mote",
     socket: "/run/mote/control.sock",
+    events: "/run/mote/events",
     pods: "pods",
     oom: ("/sys/fs/cgroup/pods", "memory.events"),
 };

@@ -27,6 +27,7 @@ pub mod pod;
 use crate::manifest::RestartPolicy;
 use check::Check;
 pub use check::{Outcome, Probe};
+use mote::sys::wait::How;
 
 /// How long a starter may take: it reads slow storage, but a container that takes longer is not going to start.
 pub const START_LIMIT_MS: u64 = 60_000;
@@ -46,6 +47,15 @@ pub enum Status {
     Signal(i32),
     /// Nobody saw how, or it never ran.
     Unknown,
+}
+
+impl From<How> for Status {
+    fn from(how: How) -> Self {
+        match how {
+            How::Code(code) => Self::Code(code),
+            How::Signal(signal) => Self::Signal(signal),
+        }
+    }
 }
 
 /// What a container is in its pod.

@@ -14,6 +14,7 @@ use nix::poll::{PollFd, PollFlags, poll};
 use nix::unistd::Pid;
 
 use crate::control::Control;
+use crate::history::{self, History, Record, What};
 use crate::limits;
 use crate::line::Line;
 use crate::logs::{self, Logs, Pipe};
@@ -89,7 +90,11 @@ pub struct UnitRow {
     pub err: Pipe,
     /// Why it could not be started, last time.
     pub reason: Option<Reason>,
-    /// How many of its processes the OOM killer has ended, in all runs before this one.
+    /// When it was started last, in nanoseconds since 1970; 0 before.
+    pub started_ns: u64,
+    /// Whether the end of this run has been recorded.
+    pub recorded: bool,
+    /// How many of its processes the OOM killer has ended, in all runs whose end is recorded.
     pub oom_kills: u64,
 }
 
@@ -134,10 +139,30 @@ pub struct World<'t> {
     pub control: Control,
     /// The way down.
     pub power: Power,
+    /// What has become of the containers.
+    pub history: History,
     /// Ends of processes that nobody knew while some starter had not reported yet.
     strangers: heapless::Deque<Ended, 16>,
     /// When the boot ends though containers are still being started; [`NEVER`] once it has ended.
     boot_until_ms: u64,
+}
+
+/// A record of now about the container of `row`.
+fn record<'r>(pods: &'r Pods, row: &'r UnitRow, kind: What) -> Record<&'r str> {
+    Record {
+        number: 0,
+        at_ns: history::now_ns(),
+        started_ns: row.started_ns,
+        kind,
+        pid: row.unit.pid().unwrap_or(0),
+        code: -1,
+        signal: 0,
+        restarts: row.unit.runs.saturating_sub(1),
+        oom_kills: 0,
+        pod: pods.get(row.pod).map_or("", |pod| pod.name.as_str()),
+        container: row.name.as_str(),
+        reason: "",
+    }
 }
 
 impl<'t> World<'t> {
@@ -151,6 +176,7 @@ impl<'t> World<'t> {
             logs: Logs::new(),
             control: Control::new(),
             power: Power::new(),
+            history: History::new(),
             strangers: heapless::Deque::new(),
             boot_until_ms,
         }
@@ -218,6 +244,9 @@ impl<'t> World<'t> {
         if std::mem::discriminant(&unit.state) != std::mem::discriminant(&before.state) {
             row.changed_ms = now_ms;
             self.tell(i, now_ms);
+            if matches!(unit.state, State::Stopping { .. }) {
+                self.note(i, What::Stopping);
+            }
         }
         for action in actions {
             self.act(i, action, now_ms);
@@ -331,25 +360,55 @@ impl<'t> World<'t> {
         let Some(i) = self.units.iter().position(|row| row.unit.pid() == Some(ended.pid)) else {
             return false;
         };
-        let status = match ended.how {
-            How::Code(code) => Status::Code(code),
-            How::Signal(signal) => Status::Signal(signal),
-        };
-        self.exited(i, status, now_ms);
+        self.exited(i, ended.how.into(), now_ms);
         true
     }
 
-    fn exited(&mut self, i: usize, status: Status, now_ms: u64) {
+    /// A child is about to be reaped: if it is a container's, its end is recorded first.
+    pub fn will_end(&mut self, ended: Ended) {
+        if let Some(i) = self.units.iter().position(|row| row.unit.pid() == Some(ended.pid)) {
+            self.record_end(i, ended.how.into());
+        }
+    }
+
+    /// Records the end of this run of container `i`, once.
+    fn record_end(&mut self, i: usize, status: Status) {
+        if self.units.get(i).is_none_or(|row| row.recorded) {
+            return;
+        }
         // Before its cgroup goes, which counts them.
         let killed = self.oom_kills_now(i);
         if let Some(row) = self.units.get_mut(i) {
-            row.pidfd = None;
             row.oom_kills += killed;
+            row.recorded = true;
         }
-        if killed > 0
-            && let Some(row) = self.units.get(i)
-        {
-            warn!("{}/{}: out of memory: {killed} of its processes killed", self.pod_name(row.pod), row.name);
+        let (code, signal) = match status {
+            Status::Code(code) => (code, 0),
+            Status::Signal(signal) => (-1, signal),
+            Status::Unknown => (-1, 0),
+        };
+        let Self { pods, units, history, .. } = self;
+        let Some(row) = units.get(i) else { return };
+        let oom_kills = u32::try_from(killed).unwrap_or(u32::MAX);
+        let record = Record { code, signal, oom_kills, ..record(pods, row, What::Exited) };
+        history.add(self.paths.events, &record);
+        if killed > 0 {
+            warn!("{}/{}: out of memory: {killed} of its processes killed", record.pod, record.container);
+        }
+    }
+
+    /// Records what has happened to container `i`.
+    fn note(&mut self, i: usize, kind: What) {
+        let Self { pods, units, history, .. } = self;
+        let Some(row) = units.get(i) else { return };
+        let reason = row.reason.as_ref().map_or("", |reason| reason.as_str());
+        history.add(self.paths.events, &Record { reason, ..record(pods, row, kind) });
+    }
+
+    fn exited(&mut self, i: usize, status: Status, now_ms: u64) {
+        self.record_end(i, status);
+        if let Some(row) = self.units.get_mut(i) {
+            row.pidfd = None;
         }
         logs::flush(self, i);
         self.event(i, Event::Exited(status), now_ms);
@@ -357,7 +416,7 @@ impl<'t> World<'t> {
 
     /// How many processes of container `i` the OOM killer has ended in this run.
     pub fn oom_kills_now(&self, i: usize) -> u64 {
-        let row = self.units.get(i).filter(|row| row.unit.pid().is_some());
+        let row = self.units.get(i).filter(|row| row.unit.pid().is_some() && !row.recorded);
         row.map_or(0, |row| limits::oom_kills(self.paths, self.pod_name(row.pod), row.name.as_str()))
     }
 
@@ -366,6 +425,7 @@ impl<'t> World<'t> {
         if let Some(row) = self.units.get_mut(i) {
             row.reason = Some(reason);
         }
+        self.note(i, What::Failed);
         self.event(i, Event::StartFailed, now_ms);
     }
 
@@ -390,7 +450,9 @@ impl<'t> World<'t> {
         row.reason = None;
         row.pidfd = pidfd_open(Pid::from_raw(pid)).ok().filter(|fd| wait::is_child(fd.as_fd()));
         let alive = row.pidfd.is_some();
+        (row.started_ns, row.recorded) = (history::now_ns(), false);
         self.event(i, Event::Started { pid }, now_ms);
+        self.note(i, What::Started);
         if !alive {
             // Reaped before the report was read; its end is among the strangers' unless they were too many.
             let ended = self.strangers.iter().find(|ended| ended.pid == pid).copied();

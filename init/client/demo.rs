@@ -35,7 +35,7 @@ fn wait() -> bool {
     (0..UP.as_millis() / LOOK.as_millis()).any(|_| {
         std::thread::sleep(LOOK);
         // A pod that is not run at all has no container, and no reason to wait for it.
-        let up = |row: &[String; 7]| matches!(row, [_, container, state, ..] if state == "running" || container == "-");
+        let up = |row: &ps::Row| row.state == "running" || row.container == "-";
         ps::ask(&Host::device()).is_ok_and(|listing| !listing.rows.is_empty() && listing.rows.iter().all(up))
     })
 }
@@ -44,9 +44,9 @@ fn show(steps: &Steps) -> Result<()> {
     let listing = ps::ask(&Host::device())?;
     let mut screen = String::new();
     let _ = writeln!(screen, "\nboot: {}\n", steps.line()); // as below: a String takes it
-    let _ = writeln!(screen, "$ mote ps\n{}", listing.text());
+    let _ = writeln!(screen, "$ mote ps\n{}", listing.text(false, false));
     // The container that has most to tell is the one that the others serve: the last of the pod.
-    if let Some([pod, container, ..]) = listing.rows.iter().rfind(|row| row[1] != "-") {
+    if let Some(ps::Row { pod, container, .. }) = listing.rows.iter().rfind(|row| row.container != "-") {
         let _ = writeln!(screen, "$ mote logs --tail 5 {pod}/{container}");
         for line in logs::last(&Host::device(), pod, container, 5)? {
             let _ = writeln!(screen, "{line}");

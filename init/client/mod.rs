@@ -1,10 +1,15 @@
 //! The commands for people: they ask PID 1, or the supervisor, over its socket, or read what it has written.
 
 pub mod demo;
+pub mod events;
+pub mod exec;
 pub mod logs;
 pub mod power;
 pub mod ps;
+pub mod stats;
 pub mod supervise;
+pub mod table;
+pub mod watch;
 
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::PathBuf;
@@ -24,8 +29,18 @@ use crate::paths::{DEVICE, LOGS, SOCKET};
 const ANSWER_S: i64 = 10;
 
 /// All of them.
-pub const COMMANDS: Commands =
-    &[&ps::COMMAND, &logs::COMMAND, &power::POWEROFF, &power::REBOOT, &power::HALT, &supervise::COMMAND];
+pub const COMMANDS: Commands = &[
+    &ps::COMMAND,
+    &exec::COMMAND,
+    &logs::COMMAND,
+    &events::COMMAND,
+    &stats::STATS,
+    &stats::TOP,
+    &power::POWEROFF,
+    &power::REBOOT,
+    &power::HALT,
+    &supervise::COMMAND,
+];
 
 /// Which supervisor is meant.
 pub const RUN: Opt = Opt {
@@ -95,6 +110,21 @@ impl Answer {
         packet.truncate(length);
         Ok((length > 0).then_some(packet))
     }
+}
+
+/// Whether `--output` asks for JSON.
+pub fn is_json(context: &Context<'_>) -> Result<bool> {
+    match context.options.text("output").as_deref() {
+        None => Ok(false),
+        Some("json") => Ok(true),
+        Some(_) => Err(context.wrong("output", "expected json")),
+    }
+}
+
+/// An option that is a number.
+pub fn number(context: &Context<'_>, name: &str) -> Result<Option<usize>> {
+    let text = context.options.text(name);
+    text.map(|text| text.parse().map_err(|_| context.wrong(name, "expected a number"))).transpose()
 }
 
 /// The container that the first argument names.

@@ -1,4 +1,5 @@
-//! `mote ps`: the pods' containers, the pods that are not run and why, and what PID 1 itself takes.
+//! `mote ps`: the pods' containers, the pods that are not run and why, and what PID 1 itself takes. With the id of a container it is
+//! the OCI command.
 
 use std::fmt::Write as _;
 
@@ -9,7 +10,8 @@ use mote::json::{self, Str};
 use mote::object;
 use mote::output;
 
-use super::Host;
+use super::table::{self, Colour, Table, age, visible};
+use super::{Host, watch};
 
 object! {
     /// Any packet of the answer; see `control.rs`.
@@ -31,20 +33,8 @@ object! {
         code: Option<i32> = "code",
         signal: Option<i32> = "signal",
         reason: Option<Str<'a>> = "reason",
+        started: Option<Str<'a>> = "started",
     }
-}
-
-/// What `ps` answers, for people.
-#[derive(Debug, Default)]
-pub struct Listing {
-    /// A line for each container, under a heading.
-    pub rows: Vec<[String; 7]>,
-    /// Why a pod or a container does not run.
-    pub reasons: Vec<String>,
-    /// PID 1: resident and anonymous kilobytes, allocations since boot, milliseconds since the kernel started.
-    pub pid_1: [u64; 4],
-    /// The packets as they came: about PID 1, containers, pods.
-    json: [String; 3],
 }
 
 /// `ps`
@@ -55,6 +45,7 @@ pub const COMMAND: Command = Command {
     options: &[
         super::RUN,
         Opt { name: "output", short: Some('o'), kind: Kind::Value("OUTPUT"), about: "json or wide" },
+        Opt { name: "watch", short: Some('w'), kind: Kind::Flag, about: "and each that changes from now on" },
         Opt {
             name: "format",
             short: Some('f'),
@@ -66,17 +57,84 @@ pub const COMMAND: Command = Command {
     run,
 };
 
+/// A container, or a pod that is not run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// The pod.
+    pub pod: String,
+    /// The container; `-` of a pod that is not run.
+    pub container: String,
+    /// Where it stands.
+    pub state: String,
+    /// Its process, if it has one.
+    pub pid: Option<u32>,
+    /// How often it was restarted.
+    pub restarts: u32,
+    /// Cells of the table.
+    cells: Vec<String>,
+    /// The packet.
+    json: String,
+    /// What tells one state from the next.
+    key: (String, Option<u32>, u32),
+}
+
+/// What `ps` answers.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// A row for each container, and for each pod that is not run.
+    pub rows: Vec<Row>,
+    /// Why a pod or a container does not run.
+    pub reasons: Vec<String>,
+    /// PID 1: resident and anonymous kilobytes, allocations since boot, milliseconds since the kernel started.
+    pub pid_1: [u64; 4],
+    /// The packet about PID 1, and those about pods.
+    json: [Vec<String>; 2],
+}
+
 fn run(context: &Context<'_>) -> Result<i32> {
     if !context.options.arguments().is_empty() {
         return (cli::ps::COMMAND.run)(context);
     }
-    let listing = ask(&Host::of(context))?;
-    match context.options.text("output").as_deref() {
-        None | Some("wide") => output::print(&listing.text())?,
-        Some("json") => output::print(&listing.json())?,
+    let (json, wide) = match context.options.text("output").as_deref() {
+        None => (false, false),
+        Some("wide") => (false, true),
+        Some("json") => (true, false),
         Some(_) => return Err(context.wrong("output", "expected json or wide")),
+    };
+    let host = Host::of(context);
+    let mut before = ask(&host)?;
+    output::print(&if json { before.json() } else { before.text(table::coloured(), wide) })?;
+    if !context.options.has("watch") {
+        return Ok(0);
     }
-    Ok(0)
+    let mut watch = watch::Watch::new(&host)?;
+    loop {
+        watch.wait()?;
+        let now = ask(&host)?;
+        let known = |row: &Row| before.rows.iter().any(|old| old.name() == row.name() && old.key == row.key);
+        let mut changed = Listing {
+            rows: now.rows.iter().filter(|row| !known(row)).cloned().collect(),
+            ..Listing::default()
+        };
+        let gone = |row: &&Row| now.rows.iter().all(|new| new.name() != row.name());
+        for row in before.rows.iter().filter(gone) {
+            changed.rows.push(row.removed());
+        }
+        if !changed.rows.is_empty() {
+            let text = if json {
+                changed.rows.iter().map(|row| row.json.clone() + "\n").collect()
+            } else {
+                changed
+                    .table(table::coloured(), wide)
+                    .lines()
+                    .skip(1)
+                    .map(|line| format!("{line}\n"))
+                    .collect::<String>()
+            };
+            output::print(&text)?;
+        }
+        before = now;
+    }
 }
 
 /// Asks PID 1.
@@ -92,81 +150,107 @@ pub fn ask(host: &Host) -> Result<Listing> {
         if packet.end {
             return Ok(listing);
         }
-        listing.add(&packet);
-        let list = match (packet.pod, packet.container) {
-            (None, _) => &mut listing.json[0],
-            (Some(_), Some(_)) => &mut listing.json[1],
-            (Some(_), None) => &mut listing.json[2],
-        };
-        let text = std::str::from_utf8(&text).unwrap_or_default(); // parsed above
-        list.push_str(if list.is_empty() { "" } else { "," });
-        list.push_str(text);
+        listing.add(&packet, std::str::from_utf8(&text).unwrap_or_default()); // parsed above
     }
     Err(super::hung_up())
 }
 
+const HEADING: [&str; 7] = ["POD", "CONTAINER", "STATE", "PID", "RESTARTS", "AGE", "NETNS"];
+const WIDE: [&str; 10] =
+    ["POD", "CONTAINER", "STATE", "PID", "RESTARTS", "AGE", "NETNS", "STARTED", "LAST", "OOM"];
+
+impl Row {
+    /// `pod/container`
+    pub fn name(&self) -> (&str, &str) {
+        (&self.pod, &self.container)
+    }
+
+    fn removed(&self) -> Self {
+        let mut row = self.clone();
+        for (cell, text) in row.cells.iter_mut().skip(2).zip(["removed", "-", "-", "-", "-", "-", "-", "-"]) {
+            text.clone_into(cell);
+        }
+        let (mut pod, mut container) = (String::new(), String::new());
+        let _ = json::escape(&mut pod, &row.pod).and_then(|()| json::escape(&mut container, &row.container));
+        row.json = format!(r#"{{"pod":"{pod}","container":"{container}","state":"removed"}}"#);
+        row
+    }
+}
+
 impl Listing {
-    fn add(&mut self, packet: &Packet<'_>) {
-        let text = |text: Option<Str<'_>>| text.map_or_else(|| "-".to_owned(), |text| text.to_string());
+    fn add(&mut self, packet: &Packet<'_>, json: &str) {
+        let text = |text: Option<Str<'_>>| text.map_or_else(|| "-".to_owned(), |text| text.decode());
         let Some(pod) = packet.pod else {
             self.pid_1 = [packet.rss_kb, packet.anonymous_kb, packet.allocations, packet.uptime_ms];
+            self.json[0].push(json.to_owned());
             return;
         };
+        if packet.container.is_none() {
+            self.json[1].push(json.to_owned());
+        }
         let failed = packet.state.is_some_and(|state| state == "failed");
         if packet.container.is_none() && !failed {
             return; // told of by its containers
         }
         if let Some(reason) = packet.reason {
             let container = packet.container.map(|name| format!("/{name}")).unwrap_or_default();
-            self.reasons.push(format!("{pod}{container}: {reason}"));
+            self.reasons.push(visible(&format!("{}{container}: {}", pod.decode(), reason.decode())));
         }
         if let (Some(container), kills @ 1..) = (packet.container, packet.oom_kills) {
             self.reasons.push(format!("{pod}/{container}: out of memory: {kills} of its processes killed"));
         }
+        let last = match (packet.code, packet.signal) {
+            (Some(code), _) => format!("code {code}"),
+            (_, Some(signal)) => format!("signal {signal}"),
+            _ => String::new(),
+        };
         let mut state = text(packet.state);
-        if !failed && packet.pid.is_none() {
-            let _ = match (packet.code, packet.signal) {
-                (Some(code), _) => write!(state, " (code {code})"),
-                (_, Some(signal)) => write!(state, " (signal {signal})"),
-                _ => Ok(()),
-            }; // a String takes it
+        if !failed && packet.pid.is_none() && !last.is_empty() {
+            let _ = write!(state, " ({last})"); // a String takes it
         }
         let known = |yes: bool, text: String| if yes { text } else { "-".to_owned() };
-        self.rows.push([
-            pod.to_string(),
+        let cells = vec![
+            pod.decode(),
             text(packet.container),
-            state,
+            state.clone(),
             packet.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string()),
             known(!failed, packet.restarts.to_string()),
             known(!failed, age(packet.age_ms)),
             known(packet.netns != 0, format!("net:[{}]", packet.netns)),
-        ]);
+            text(packet.started),
+            known(!last.is_empty(), last),
+            known(!failed, packet.oom_kills.to_string()),
+        ];
+        self.rows.push(Row {
+            pod: pod.decode(),
+            container: text(packet.container),
+            key: (state.clone(), packet.pid, packet.restarts),
+            state,
+            pid: packet.pid,
+            restarts: packet.restarts,
+            cells,
+            json: json.to_owned(),
+        });
     }
 
-    /// Everything as one JSON document.
-    pub fn json(&self) -> String {
-        let [supervisor, containers, pods] = &self.json;
-        format!("{{\"supervisor\":{supervisor},\"containers\":[{containers}],\"pods\":[{pods}]}}\n")
+    fn table(&self, coloured: bool, wide: bool) -> String {
+        let heading: &[&str] = if wide { &WIDE } else { &HEADING };
+        let mut table = Table::new(heading);
+        for row in &self.rows {
+            table.row(row.cells.iter().take(heading.len()).cloned());
+        }
+        table.text(coloured, |column, cell| match column {
+            2 => table::of_state(cell),
+            9 if cell != "0" && cell != "-" => Some(Colour::Bad),
+            _ => None,
+        })
     }
 
     /// The rows lined up, then the reasons, then PID 1.
-    pub fn text(&self) -> String {
-        const HEADING: [&str; 7] = ["POD", "CONTAINER", "STATE", "PID", "RESTARTS", "AGE", "NETNS"];
-        let heading = HEADING.map(str::to_owned);
-        let rows = || std::iter::once(&heading).chain(&self.rows);
-        let widths: [usize; 7] = std::array::from_fn(|column| {
-            rows().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
-        });
-        let mut out = String::new();
-        for row in rows() {
-            let mut line = String::new();
-            for (cell, width) in row.iter().zip(widths) {
-                let _ = write!(line, "{cell:width$}  "); // as everywhere here: a String takes it
-            }
-            let _ = writeln!(out, "{}", line.trim_end());
-        }
+    pub fn text(&self, coloured: bool, wide: bool) -> String {
+        let mut out = self.table(coloured, wide);
         for reason in &self.reasons {
-            let _ = writeln!(out, "{reason}");
+            let _ = writeln!(out, "{reason}"); // a String takes it, as below
         }
         let [rss_kb, anonymous_kb, allocations, uptime_ms] = self.pid_1;
         let uptime = age(uptime_ms);
@@ -176,16 +260,18 @@ impl Listing {
         );
         out
     }
-}
 
-/// `7s`, `3m10s`, `2h5m`, `4d3h`, as kubectl has it.
-fn age(ms: u64) -> String {
-    let s = ms / 1000;
-    match s {
-        0..120 => format!("{s}s"),
-        120..7_200 => format!("{}m{}s", s / 60, s % 60),
-        7_200..172_800 => format!("{}h{}m", s / 3600, s / 60 % 60),
-        _ => format!("{}d{}h", s / 86_400, s / 3600 % 24),
+    /// Everything as one JSON document.
+    fn json(&self) -> String {
+        let containers: Vec<_> =
+            self.rows.iter().filter(|row| row.container != "-").map(|row| row.json.as_str()).collect();
+        let [supervisor, pods] = &self.json;
+        format!(
+            "{{\"supervisor\":{},\"containers\":[{}],\"pods\":[{}]}}\n",
+            supervisor.join(","),
+            containers.join(","),
+            pods.join(",")
+        )
     }
 }
 
@@ -194,17 +280,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_listing_is_lined_up_and_says_why() {
+    fn the_columns_line_up_whatever_the_names() {
         let mut listing = Listing::default();
         for text in [
             r#"{"version":1,"uptime_ms":125000,"rss_kb":400,"anonymous_kb":60,"allocations":0}"#,
-            r#"{"pod":"gateway","container":"broker","state":"running","pid":71,"restarts":2,"oom_kills":3,"age_ms":9000,"netns":4026532,"signal":9}"#,
+            r#"{"pod":"gateway","container":"broker","state":"running","pid":71,"restarts":2,"oom_kills":3,"age_ms":9000,"netns":4026532,"signal":9,"started":"2026-11-25T00:15:48Z"}"#,
             r#"{"pod":"gateway","container":"x","state":"backoff","restarts":0,"age_ms":1,"netns":4026532,"code":1,"reason":"no bundle"}"#,
             r#"{"pod":"gateway","netns":4026532}"#,
             r#"{"pod":"bad\u001b","state":"failed","reason":"bad.json: spec: wrong"}"#,
         ] {
             let Ok(packet) = json::parse::<Packet<'_>>(text.as_bytes()) else { unreachable!() };
-            listing.add(&packet);
+            listing.add(&packet, text);
         }
         let want = r"
 POD        CONTAINER  STATE             PID  RESTARTS  AGE  NETNS
@@ -216,12 +302,9 @@ gateway/x: no bundle
 bad\u{1b}: bad.json: spec: wrong
 PID 1: 400 KB resident, 60 KB anonymous, 0 allocations since the boot, up 2m5s
 ";
-        assert_eq!(listing.text(), want.trim_start());
-    }
-
-    #[test]
-    fn ages_are_short() {
-        let ages = [0, 119_999, 120_000, 7_199_000, 7_200_000, 172_800_000].map(age);
-        assert_eq!(ages, ["0s", "119s", "2m0s", "119m59s", "2h0m", "2d0h"]);
+        assert_eq!(listing.text(false, false), want.trim_start());
+        let wide = listing.text(false, true);
+        assert!(wide.contains("  2026-11-25T00:15:48Z  signal 9  3\n"), "{wide}");
+        assert!(listing.json().starts_with(r#"{"supervisor":{"version":1,"#));
     }
 }

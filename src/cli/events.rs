@@ -128,7 +128,7 @@ fn read_all(from: BorrowedFd<'_>, buffer: &mut [u8]) -> bool {
 }
 
 /// A time as Go writes it: numbers with units, one after the other.
-fn duration(text: &str) -> Option<Duration> {
+pub fn duration(text: &str) -> Option<Duration> {
     const UNITS: &[(&str, u64)] = &[
         ("ns", 1),
         ("us", 1000),

@@ -304,6 +304,11 @@ impl Context<'_> {
         Ok(0)
     }
 
+    /// The same command on another container.
+    pub fn on<'o>(&'o self, root: PathBuf, id: &'o OsStr) -> Context<'o> {
+        Context { root, root_given: true, options: self.options.with_first(id), ..*self }
+    }
+
     /// A command line that cannot be meant so.
     pub fn usage(&self, why: &str) -> Error {
         Error::Usage(format!("{}: {why}", self.command.name).into())

@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::error::{Error, Result};
 
 /// One option.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Opt {
     /// Its long name.
     pub name: &'static str,
@@ -31,8 +31,19 @@ pub enum Kind {
 /// Every command has it.
 pub const HELP: Opt = Opt { name: "help", short: Some('h'), kind: Kind::Flag, about: "print this help" };
 
+/// Two tables as one of `N` options, which is how many they have.
+pub const fn joined<const N: usize>(a: &[Opt], b: &[Opt]) -> [Opt; N] {
+    assert!(a.len() + b.len() == N, "as many as there are");
+    let (mut all, mut i) = ([HELP; N], 0);
+    while i < N {
+        all[i] = if i < a.len() { a[i] } else { b[i - a.len()] };
+        i += 1;
+    }
+    all
+}
+
 /// What was given.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Options<'a> {
     given: Vec<(&'static str, &'a OsStr)>,
     arguments: Vec<&'a OsStr>,
@@ -148,6 +159,15 @@ impl<'a> Options<'a> {
     /// The value as text, or what can be read of it.
     pub fn text(&self, name: &str) -> Option<std::borrow::Cow<'a, str>> {
         self.value(name).map(OsStr::to_string_lossy)
+    }
+
+    /// The same with another first argument.
+    pub fn with_first(&self, argument: &'a OsStr) -> Self {
+        let mut options = self.clone();
+        if let Some(first) = options.arguments.first_mut() {
+            *first = argument;
+        }
+        options
     }
 
     /// What is not an option.

@@ -29,6 +29,18 @@ pub fn reap_any() -> Result<Option<Ended>, Errno> {
     waitid(libc::P_ALL, 0, libc::WEXITED | libc::WNOHANG)
 }
 
+/// The next child that has ended, which stays to be reaped; `None` when there are children and none has.
+/// Errors: `ECHILD` when there are none.
+pub fn peek_any() -> Result<Option<Ended>, Errno> {
+    waitid(libc::P_ALL, 0, libc::WEXITED | libc::WNOHANG | libc::WNOWAIT)
+}
+
+/// Reaps a child that has ended; `None` when it has not.
+/// Errors: `ECHILD` when it is none.
+pub fn reap_one(pid: i32) -> Result<Option<Ended>, Errno> {
+    waitid(libc::P_PID, pid.cast_unsigned(), libc::WEXITED | libc::WNOHANG)
+}
+
 /// Waits for the child behind `pidfd` to end, and reaps it. Linux 5.4.
 /// Errors: `ECHILD` when it is no child of the caller.
 pub fn reap(pidfd: BorrowedFd<'_>) -> Result<Ended, Errno> {

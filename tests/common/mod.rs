@@ -180,6 +180,15 @@ impl Output {
         line
     }
 
+    /// Asserts this exit code, and that stderr has all of `words`.
+    #[track_caller]
+    pub fn fails_with(&self, code: i32, words: &[&str]) {
+        assert_eq!(self.code(), code, "{self}");
+        for word in words {
+            assert!(self.stderr.contains(word), "stderr does not say {word:?}: {self}");
+        }
+    }
+
     /// As [`Output::fails`], and stderr has one of `words`.
     #[track_caller]
     pub fn fails_with_any(&self, words: &[&str]) -> &str {
@@ -220,7 +229,7 @@ pub struct Cmd<'t> {
 /// A command that was started and has not ended yet.
 pub struct Running {
     child: Child,
-    out: PathBuf,
+    pub out: PathBuf,
     pub err: PathBuf,
     command: String,
     deadline: Duration,

@@ -225,7 +225,7 @@ impl Supervisor {
         assert_eq!(out.code(), 0, "{out}");
         let mut left: Vec<_> =
             fs::read_dir(&self.run).expect("run").flatten().map(|e| e.file_name()).collect();
-        left.retain(|name| name != "supervisor.lock" && name != "logs" && name != "exits");
+        left.retain(|name| name != "supervisor.lock" && name != "logs" && name != "events");
         assert!(left.is_empty(), "left in the run directory: {left:?}\n{out}");
         out
     }

@@ -1,0 +1,233 @@
+//! The commands to a supervisor: exec, events, ps, stats, top.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod common;
+
+use common::pods::Supervisor;
+use common::spec;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::pty::{Winsize, openpty};
+use serde_json::{Value, json};
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::os::fd::AsFd as _;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A supervisor with one pod `web` of one container `a`, which runs.
+fn shell() -> Supervisor {
+    let pods = Supervisor::new();
+    pods.bundle("shell", &spec(&["sleep", "1000"]));
+    let container = json!({"name": "a", "image": "shell", "env": [{"name": "FROM", "value": "manifest"}]});
+    pods.pod("web", json!({"terminationGracePeriodSeconds": 0, "containers": [container]}));
+    pods.start();
+    pods.wait("web/a", "running");
+    pods
+}
+
+fn events(pods: &Supervisor) -> Vec<Value> {
+    let out = pods.mote(["events", "-o", "json"]).run();
+    out.ok().lines().map(|line| serde_json::from_str(line).expect("an event is JSON")).collect()
+}
+
+#[test]
+fn exec_runs_a_process_in_a_container_of_a_pod() {
+    let pods = shell();
+    let out = pods.mote(["exec", "web/a", "--", "sh", "-c", "echo $FROM; echo err >&2; exit 7"]).run();
+    assert_eq!((out.code(), out.stdout.as_str(), out.stderr.as_str()), (7, "manifest\n", "err\n"));
+    // In the container, not beside it.
+    let out = pods.mote(["exec", "web/a", "cat", "/proc/1/cmdline"]).run();
+    assert_eq!(out.ok(), "sleep\u{0}1000\u{0}");
+    // By the id the OCI command does the same.
+    assert_eq!(pods.oci(["exec", "web_a", "echo", "x"]).run().ok(), "x\n");
+    pods.mote(["exec", "web/b", "true"]).run().fails_with(255, &["web_b", "does not exist"]);
+    pods.mote(["exec", "../web/a", "true"]).run().fails_saying(&["expected <pod>/<container>"]);
+    pods.mote(["exec", "web/a"]).run().fails_saying(&["expected a command"]);
+    pods.stop();
+}
+
+#[test]
+fn exec_passes_standard_input_when_it_is_asked_to() {
+    let pods = shell();
+    assert_eq!(pods.mote(["exec", "web/a", "cat"]).stdin("lost\n").run().ok(), "");
+    assert_eq!(pods.mote(["exec", "-i", "web/a", "cat"]).stdin("kept\n").run().ok(), "kept\n");
+    pods.stop();
+}
+
+#[test]
+fn exec_gives_a_terminal_of_the_callers_size() {
+    let pods = shell();
+    let size = Winsize { ws_row: 33, ws_col: 77, ws_xpixel: 0, ws_ypixel: 0 };
+    let pty = openpty(&size, None).unwrap();
+    let stdio = || Stdio::from(pty.slave.try_clone().unwrap());
+    let mut child = Command::new(common::binary())
+        .args(["exec", "-it", "--run"])
+        .arg(&pods.run)
+        .args(["web/a", "--", "sh", "-c", "tty; stty size; read x; echo got $x; exit 4"])
+        .stdin(stdio())
+        .stdout(stdio())
+        .stderr(stdio())
+        .spawn()
+        .unwrap();
+    let mut master = File::from(pty.master);
+    let said = read_until(&mut master, "33 77\r\n");
+    assert!(said.starts_with("/dev/pts/"), "{said:?}");
+    master.write_all(b"typed\r").unwrap();
+    read_until(&mut master, "got typed\r\n");
+    assert_eq!(child.wait().unwrap().code(), Some(4));
+    pods.stop();
+}
+
+fn read_until(pty: &mut File, text: &str) -> String {
+    let end = Instant::now() + Duration::from_secs(30);
+    let mut got = String::new();
+    while !got.contains(text) {
+        assert!(Instant::now() < end, "no {text:?} in {got:?}");
+        let mut fds = [PollFd::new(pty.as_fd(), PollFlags::POLLIN)];
+        poll(&mut fds, PollTimeout::from(100u8)).unwrap();
+        if fds[0].any() == Some(true) {
+            let mut buffer = [0; 4096];
+            let n = pty.read(&mut buffer).unwrap();
+            got.push_str(&String::from_utf8_lossy(&buffer[..n]));
+        }
+    }
+    got
+}
+
+#[test]
+fn every_start_and_end_is_recorded() {
+    let pods = Supervisor::new();
+    pods.bundle("fail", &spec(&["sh", "-c", "sleep 0.3; exit 3"]));
+    let mut die = spec(&["sh", "-c", "kill -9 $$"]);
+    common::without_namespace(&mut die, "pid"); // in which nobody could kill the first process
+    pods.bundle("die", &die);
+    pods.pod("job", json!({"restartPolicy": "Never", "containers": [{"name": "c", "image": "fail"}]}));
+    pods.pod("dead", json!({"restartPolicy": "Never", "containers": [{"name": "d", "image": "die"}]}));
+    pods.pod("none", json!({"containers": [{"name": "e", "image": "missing"}]}));
+    pods.start();
+    pods.wait("job/c", "done");
+    pods.wait("dead/d", "done");
+    pods.wait("none/e", "backoff");
+    let all = events(&pods);
+    let of = |pod: &str, event: &str| {
+        let mut found = all.iter().filter(|row| row["pod"] == pod && row["event"] == event);
+        found.next().unwrap_or_else(|| panic!("no {event} of {pod}: {all:?}")).clone()
+    };
+    let (started, exited) = (of("job", "started"), of("job", "exited"));
+    assert_eq!((&exited["code"], &exited["signal"]), (&json!(3), &Value::Null));
+    assert_eq!(exited["pid"], started["pid"]);
+    assert_eq!(exited["restarts"], 0);
+    assert!(exited["time"].as_str() > exited["started"].as_str(), "{exited}");
+    assert_eq!(of("dead", "exited")["signal"], 9);
+    let reason = of("none", "failed")["reason"].as_str().unwrap().to_owned();
+    assert!(reason.contains("missing"), "{reason}");
+    let numbers: Vec<_> = all.iter().map(|row| row["number"].as_u64().unwrap()).collect();
+    assert!(numbers.windows(2).all(|pair| pair[0] + 1 == pair[1]), "{numbers:?}");
+
+    let text = pods.mote(["events"]).run();
+    assert!(text.ok().lines().any(|line| line.contains(" exited   job/c: code 3, after 0s, pid ")), "{text}");
+    let one = pods.mote(["events", "--tail", "1"]).run();
+    assert_eq!(one.ok().lines().count(), 1, "{one}");
+    pods.stop();
+}
+
+#[test]
+fn records_outlive_a_supervisor_that_is_killed() {
+    let pods = shell();
+    let before = events(&pods);
+    pods.crash();
+    pods.start();
+    pods.wait("web/a", "running");
+    let after = events(&pods);
+    assert_eq!(after[..before.len()], before[..]);
+    assert!(after.len() > before.len() && after[before.len()]["event"] == "started", "{after:?}");
+    pods.stop();
+}
+
+#[test]
+fn events_are_followed_as_they_happen() {
+    let pods = shell();
+    let follow = pods.mote(["events", "-f", "-o", "json"]).spawn();
+    let pid = follow.pid();
+    let killed = Command::new("kill").args(["-9", &pods.container("web/a")["pid"].to_string()]).status();
+    assert!(killed.unwrap().success());
+    pods.wait_for("web/a", &|row| row["restarts"] == 1 && row["state"] == "running");
+    let end = Instant::now() + Duration::from_secs(10);
+    loop {
+        let said = std::fs::read_to_string(&follow.out).unwrap();
+        if said.contains(r#""signal":9"#) && said.matches(r#""event":"started""#).count() == 2 {
+            break;
+        }
+        assert!(Instant::now() < end, "{said}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+    let _ = follow.wait();
+    pods.stop();
+}
+
+#[test]
+fn ps_is_wide_or_watched() {
+    let pods = shell();
+    let out = pods.mote(["ps", "-o", "wide"]).run();
+    let heading = out.ok().lines().next().unwrap();
+    assert!(heading.starts_with("POD  CONTAINER  STATE") && heading.contains("STARTED"), "{out}");
+    assert!(!out.ok().contains('\u{1b}'), "coloured, though it goes to no terminal: {out}");
+    pods.mote(["ps", "-o", "yaml"]).run().fails_saying(&["--output: expected json or wide"]);
+
+    let watch = pods.mote(["ps", "-w"]).spawn();
+    let end = Instant::now() + Duration::from_secs(10);
+    let wait = |what: &dyn Fn(&str) -> bool| {
+        loop {
+            let said = std::fs::read_to_string(&watch.out).unwrap();
+            if what(&said) {
+                break;
+            }
+            assert!(Instant::now() < end, "{said}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    wait(&|said| said.contains("PID 1: "));
+    let pid = pods.container("web/a")["pid"].to_string();
+    let kill = Command::new("kill").args(["-9", &pid]).status().unwrap();
+    assert!(kill.success());
+    wait(&|said| said.lines().filter(|line| line.starts_with("web  a          running")).count() >= 2);
+    nix::sys::signal::kill(watch.pid(), nix::sys::signal::Signal::SIGKILL).unwrap();
+    let _ = watch.wait();
+    pods.stop();
+}
+
+#[test]
+fn stats_tell_what_a_container_uses() {
+    let pods = Supervisor::new();
+    pods.bundle("busy", &spec(&["sh", "-c", "while :; do :; done"]));
+    pods.bundle("idle", &spec(&["sleep", "1000"]));
+    let limits = json!({"limits": {"memory": "64Mi"}});
+    let busy = json!({"name": "busy", "image": "busy", "resources": limits});
+    let idle = json!({"name": "idle", "image": "idle"});
+    pods.pod("p", json!({"terminationGracePeriodSeconds": 0, "containers": [idle, busy]}));
+    pods.start();
+    pods.wait("p/busy", "running");
+    pods.wait("p/idle", "running");
+    let out = pods.mote(["stats", "-o", "json"]).run();
+    let all: Value = serde_json::from_str(out.ok()).unwrap();
+    let of = |name: &str| {
+        let all = all["containers"].as_array().unwrap();
+        all.iter().find(|row| row["container"] == name).unwrap_or_else(|| panic!("{all:?}")).clone()
+    };
+    let (busy, idle) = (of("busy"), of("idle"));
+    assert!(busy["cpu_milli"].as_u64() > Some(50), "{busy}");
+    assert!(idle["cpu_milli"].as_u64() < Some(50), "{idle}");
+    assert_eq!((&busy["pids"], &busy["memory_limit_bytes"]), (&json!(1), &json!(64 << 20)));
+    assert!(busy["memory_bytes"].as_u64() > Some(0), "{busy}");
+
+    let out = pods.mote(["stats", "p/idle"]).run();
+    assert_eq!(out.ok().lines().count(), 2, "{out}");
+    pods.mote(["stats", "nobody"]).run().fails_saying(&["no container of \"nobody\" runs"]);
+    // The busiest first, whatever the order in the manifest.
+    let out = pods.mote(["top", "-n", "2", "--interval", "300ms"]).run();
+    let rows: Vec<_> = out.ok().lines().map(|line| line.split_whitespace().nth(1).unwrap()).collect();
+    assert_eq!(rows, ["CONTAINER", "busy", "idle", "CONTAINER", "busy", "idle"], "{out}");
+    pods.stop();
+}

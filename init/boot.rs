@@ -178,6 +178,7 @@ pub fn load(world: &mut World<'_>) -> bool {
                 policy: RestartPolicy::Never,
                 begun: false,
                 stop: None,
+                again: false,
                 netns: 0,
                 held: Default::default(),
             };
@@ -235,6 +236,7 @@ fn add(world: &mut World, pod: Pod, file: heapless::String<FILE_BYTES>) -> nix::
         policy: pod.restart,
         begun: false,
         stop: None,
+        again: false,
         netns: 0,
         held: Default::default(),
     };
@@ -266,6 +268,7 @@ fn add(world: &mut World, pod: Pod, file: heapless::String<FILE_BYTES>) -> nix::
             out,
             err,
             reason: None,
+            forgetter: 0,
             started_ns: 0,
             recorded: false,
             oom_kills: 0,

@@ -23,6 +23,7 @@ mod memory;
 mod name;
 mod namespaces;
 mod paths;
+mod pods;
 mod poll;
 mod power;
 mod reap;

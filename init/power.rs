@@ -106,6 +106,11 @@ impl Power {
         Self { phase: Phase::Up, kind: Kind::PowerOff, until_ms: NEVER, childless: false }
     }
 
+    /// Whether nothing has been asked for yet.
+    pub fn is_up(&self) -> bool {
+        self.phase == Phase::Up
+    }
+
     /// When the present phase is over at the latest.
     pub fn deadline_ms(&self) -> u64 {
         self.until_ms

@@ -11,7 +11,7 @@ use mote::state::Id;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sched::CloneFlags;
-use nix::unistd::{pipe2, read, write};
+use nix::unistd::{Pid, pipe2, read, write};
 
 use crate::line::Line;
 use crate::manifest::{self, Container};
@@ -99,12 +99,12 @@ pub fn fork(world: &mut World, i: usize) -> std::result::Result<(), Errno> {
 }
 
 /// Forks a child that removes what the ended container `i` leaves behind. Nobody waits for it.
-pub fn fork_forget(world: &World, i: usize) -> std::result::Result<(), Errno> {
+pub fn fork_forget(world: &World, i: usize) -> std::result::Result<Pid, Errno> {
     child::fork(c"mote-forget", || {
         let forgotten = forget(world, i);
         i32::from(forgotten.inspect_err(|e| log::warn!("{e}; the next start tries again")).is_err())
     })
-    .map(drop)
+    .map(|(pid, _)| pid)
 }
 
 /// Removes what the ended container `i` leaves behind.

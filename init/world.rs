@@ -22,6 +22,7 @@ use crate::manifest::RestartPolicy;
 use crate::name::Name;
 use crate::namespaces;
 use crate::paths::Paths;
+use crate::pods;
 use crate::poll::{Poll, Token};
 use crate::power::{self, Kind, Power};
 use crate::start::{self, Report};
@@ -49,6 +50,8 @@ pub struct PodRow {
     pub begun: bool,
     /// With what grace it is being ended.
     pub stop: Option<u64>,
+    /// Whether it is to run again once it has ended.
+    pub again: bool,
     /// The number of its network namespace, once known; 0 before.
     pub netns: u64,
     /// Its namespaces, held open.
@@ -90,6 +93,8 @@ pub struct UnitRow {
     pub err: Pipe,
     /// Why it could not be started, last time.
     pub reason: Option<Reason>,
+    /// The child that removes what it has left; 0: none is at work.
+    pub forgetter: i32,
     /// When it was started last, in nanoseconds since 1970; 0 before.
     pub started_ns: u64,
     /// Whether the end of this run has been recorded.
@@ -220,10 +225,12 @@ impl<'t> World<'t> {
     }
 
     /// Does what the containers of pod `p` have to do because of each other.
-    fn settle(&mut self, p: usize, now_ms: u64) {
+    pub fn settle(&mut self, p: usize, now_ms: u64) {
         loop {
             let Some(pod) = self.pods.get(p) else { return };
-            let Some((i, event)) = pod::next(pod.begun, pod.stop, self.views(p)) else { return };
+            let Some((i, event)) = pod::next(pod.begun, pod.stop, self.views(p)) else {
+                return pods::start_again(self, p, now_ms);
+            };
             self.step(i, event, now_ms);
         }
     }
@@ -278,7 +285,13 @@ impl<'t> World<'t> {
                 signal(row.pidfd.as_ref().map(|fd| fd.as_fd()), libc::SIGKILL);
             }
             // What is left is removed by the next start as well, so a fork that fails loses nothing.
-            Action::Forget => drop(start::fork_forget(self, i)),
+            Action::Forget => {
+                if let Ok(pid) = start::fork_forget(self, i)
+                    && let Some(row) = self.units.get_mut(i)
+                {
+                    row.forgetter = pid.as_raw();
+                }
+            }
             Action::Critical => {
                 let (pod, name) = (self.pod_name(row.pod), &row.name);
                 error!("{pod}/{name}: critical, and failed {} times in a row", row.unit.failures);
@@ -327,6 +340,11 @@ impl<'t> World<'t> {
             || self.power.ended(ended, now_ms)
         {
             return;
+        }
+        if let Some(row) = self.units.iter_mut().find(|row| row.forgetter == ended.pid) {
+            row.forgetter = 0;
+            let p = row.pod;
+            return self.settle(p, now_ms);
         }
         let starter = |row: &UnitRow| row.starter.as_ref().is_some_and(|starter| starter.pid == ended.pid);
         if let Some(i) = self.units.iter().position(starter) {

@@ -188,7 +188,7 @@ fn ps_is_wide_or_watched() {
             std::thread::sleep(Duration::from_millis(20));
         }
     };
-    wait(&|said| said.contains("PID 1: "));
+    wait(&|said| said.contains("supervisor: "));
     let pid = pods.container("web/a")["pid"].to_string();
     let kill = Command::new("kill").args(["-9", &pid]).status().unwrap();
     assert!(kill.success());
@@ -229,5 +229,94 @@ fn stats_tell_what_a_container_uses() {
     let out = pods.mote(["top", "-n", "2", "--interval", "300ms"]).run();
     let rows: Vec<_> = out.ok().lines().map(|line| line.split_whitespace().nth(1).unwrap()).collect();
     assert_eq!(rows, ["CONTAINER", "busy", "idle", "CONTAINER", "busy", "idle"], "{out}");
+    pods.stop();
+}
+
+#[test]
+fn a_pod_is_stopped_started_and_restarted() {
+    let pods = shell();
+    let old = pods.container("web/a")["pid"].clone();
+    pods.mote(["pod", "stop", "web"]).run().ok();
+    let row = pods.container("web/a");
+    assert_eq!((&row["state"], &row["pid"]), (&json!("done"), &Value::Null));
+    assert_eq!(pods.pod_row("web")["stopped"], true);
+    pods.mote(["pod", "stop", "web"]).run().ok(); // has nothing to do
+    pods.mote(["pod", "start", "web"]).run().ok();
+    let new = pods.wait("web/a", "running")["pid"].clone();
+    assert_ne!(old, new);
+    pods.mote(["pod", "start", "web"]).run().ok(); // as above
+    assert_eq!(pods.container("web/a")["pid"], new);
+
+    pods.mote(["pod", "restart", "web"]).run().ok();
+    let other = |row: &Value| row["state"] == "running" && row["pid"] != new;
+    assert_eq!(pods.wait_for("web/a", &other)["restarts"], 0, "a new life of the pod");
+    // In one breath: what was asked last counts.
+    for _ in 0..5 {
+        pods.mote(["pod", "stop", "--no-wait", "web"]).run().ok();
+        pods.mote(["pod", "start", "web"]).run().ok();
+    }
+    pods.wait("web/a", "running");
+    pods.mote(["pod", "stop", "nobody"]).run().fails_saying(&["pod nobody: there is none"]);
+    pods.mote(["pod", "stop", "../x"]).run().fails_saying(&["expected 1 to 63 of a-z"]);
+    pods.mote(["pod", "stop"]).run().fails_saying(&["stop: expected the name of a pod"]);
+    pods.mote(["pod", "dance", "web"]).run().fails_saying(&["expected ls, describe, start"]);
+    pods.stop();
+}
+
+#[test]
+fn the_grace_of_a_stop_can_be_given() {
+    let pods = Supervisor::new();
+    pods.bundle("deaf", &spec(&["sh", "-c", "trap '' TERM; while :; do sleep 1; done"]));
+    pods.pod(
+        "deaf",
+        json!({"terminationGracePeriodSeconds": 600, "containers": [{"name": "a", "image": "deaf"}]}),
+    );
+    pods.start();
+    pods.wait("deaf/a", "running");
+    let begin = Instant::now();
+    pods.mote(["pod", "stop", "deaf", "--grace", "1"]).run().ok();
+    assert!((1..8).contains(&begin.elapsed().as_secs()), "{:?}", begin.elapsed());
+    pods.mote(["pod", "stop", "deaf", "--grace", "99999999"])
+        .run()
+        .fails_saying(&["grace_s from 0 to 86400"]);
+    pods.stop();
+}
+
+#[test]
+fn pods_are_listed_and_described() {
+    let pods = Supervisor::new();
+    pods.bundle("shell", &spec(&["sleep", "1000"]));
+    pods.bundle("fail", &spec(&["sh", "-c", "exit 3"]));
+    let a = json!({"name": "a", "image": "shell"});
+    let b = json!({"name": "b", "image": "fail"});
+    pods.pod("web", json!({"terminationGracePeriodSeconds": 0, "containers": [a, b]}));
+    pods.manifest("evil", &json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "\u{1b}[2J"}}));
+    pods.start();
+    pods.wait("web/a", "running");
+    pods.wait_for("web/b", &|row| row["restarts"].as_u64() >= Some(1));
+    let out = pods.mote(["pod", "ls"]).run();
+    let row = out.ok().lines().find(|line| line.starts_with("web ")).unwrap();
+    assert!(row.contains(" Running ") && row.ends_with(" web.json"), "{out}");
+    assert!(out.stdout.contains("evil  Invalid  -"), "{out}");
+    let all: Value = serde_json::from_str(pods.mote(["pod", "ls", "-o", "json"]).run().ok()).unwrap();
+    assert_eq!(all.as_array().unwrap().len(), 2, "{all}");
+
+    let out = pods.mote(["pod", "describe", "web"]).run();
+    for text in [
+        "Pod:       web\n",
+        "Container b:\n",
+        "Last end:  code 3\n",
+        "Events:\n",
+        " exited   web/b: code 3, after ",
+    ] {
+        assert!(out.ok().contains(text), "no {text:?}: {out}");
+    }
+    let out = pods.mote(["pod", "describe", "web", "-o", "json"]).run();
+    let web: Value = serde_json::from_str(out.ok()).unwrap();
+    assert_eq!((&web["pod"]["pod"], web["containers"].as_array().map(Vec::len)), (&json!("web"), Some(2)));
+    assert!(web["events"].as_array().unwrap().len() >= 4, "{web}");
+    let out = pods.mote(["pod", "describe", "evil"]).run();
+    assert!(out.ok().contains("metadata.name: expected") && !out.stdout.contains('\u{1b}'), "{out}");
+    pods.mote(["pod", "describe", "nobody"]).run().fails_saying(&["there is no pod nobody"]);
     pods.stop();
 }

@@ -4,6 +4,7 @@ pub mod demo;
 pub mod events;
 pub mod exec;
 pub mod logs;
+pub mod pod;
 pub mod power;
 pub mod ps;
 pub mod stats;
@@ -17,6 +18,7 @@ use std::path::PathBuf;
 use mote::cli::options::{Kind, Opt};
 use mote::cli::{Commands, Context};
 use mote::error::{During as _, Error, Result};
+use mote::json;
 use nix::errno::Errno;
 use nix::sys::socket::{self, AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, sockopt};
 use nix::sys::time::{TimeVal, TimeValLike as _};
@@ -31,6 +33,7 @@ const ANSWER_S: i64 = 10;
 /// All of them.
 pub const COMMANDS: Commands = &[
     &ps::COMMAND,
+    &pod::COMMAND,
     &exec::COMMAND,
     &logs::COMMAND,
     &events::COMMAND,
@@ -76,8 +79,20 @@ impl Host {
         }
     }
 
+    /// Has PID 1 do something. `more` are members of the request besides its name, each with a comma before it.
+    pub fn order(&self, request: &str, more: &str) -> Result<()> {
+        let text = self.send(request, more)?.next()?.ok_or_else(hung_up)?;
+        let packet: ps::Packet<'_> =
+            json::parse(&text).map_err(|flaw| Error::config("the answer", flaw.field, flaw.why))?;
+        packet.error.map_or(Ok(()), |error| Err(Error::Usage(table::visible(&error.decode()).into())))
+    }
+
     /// Asks PID 1.
     pub fn ask(&self, request: &str) -> Result<Answer> {
+        self.send(request, "")
+    }
+
+    fn send(&self, request: &str, more: &str) -> Result<Answer> {
         let path = self.run.join(SOCKET);
         let fd = socket::socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None);
         let fd = fd.during("socket", &*path)?;
@@ -85,7 +100,7 @@ impl Host {
         socket::connect(fd.as_raw_fd(), &address).during("connect", &*path)?;
         let limit = TimeVal::seconds(ANSWER_S);
         socket::setsockopt(&fd, sockopt::ReceiveTimeout, &limit).during("setsockopt", &*path)?;
-        let question = format!(r#"{{"version":1,"request":"{request}"}}"#);
+        let question = format!(r#"{{"version":1,"request":"{request}"{more}}}"#);
         socket::send(fd.as_raw_fd(), question.as_bytes(), MsgFlags::MSG_NOSIGNAL).during("send", &*path)?;
         Ok(Answer(fd))
     }

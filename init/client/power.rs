@@ -1,8 +1,7 @@
 //! `mote poweroff`, `mote reboot`, `mote halt`: ask PID 1 to take the device down. It answers at once and takes its time.
 
 use mote::cli::{Command, Context};
-use mote::error::{Error, Result};
-use mote::json;
+use mote::error::Result;
 
 use super::{Host, RUN};
 
@@ -23,11 +22,5 @@ fn run(context: &Context<'_>) -> Result<i32> {
 
 /// Asks.
 pub fn ask(host: &Host, word: &str) -> Result<()> {
-    let text = host.ask(word)?.next()?.ok_or_else(super::hung_up)?;
-    let packet: super::ps::Packet<'_> =
-        json::parse(&text).map_err(|flaw| Error::config("the answer", flaw.field, flaw.why))?;
-    match packet.error {
-        Some(error) => Err(Error::Usage(error.decode().into())),
-        None => Ok(()),
-    }
+    host.order(word, "")
 }

@@ -34,6 +34,14 @@ object! {
         signal: Option<i32> = "signal",
         reason: Option<Str<'a>> = "reason",
         started: Option<Str<'a>> = "started",
+        device: Option<bool> = "device",
+        manifests: Option<Str<'a>> = "manifests",
+        file: Option<Str<'a>> = "file",
+        phase: Option<Str<'a>> = "phase",
+        role: Option<Str<'a>> = "role",
+        ready: bool = "ready",
+        stopped: bool = "stopped",
+        retry_ms: Option<u64> = "retry_ms",
     }
 }
 
@@ -70,12 +78,47 @@ pub struct Row {
     pub pid: Option<u32>,
     /// How often it was restarted.
     pub restarts: u32,
+    /// Whether it is ready to serve.
+    pub ready: bool,
+    /// `main`, `init` or `sidecar`.
+    pub role: String,
+    /// Since when its state has been this.
+    pub age_ms: u64,
+    /// When it is tried again.
+    pub retry_ms: Option<u64>,
+    /// When it was started last.
+    pub started: Option<String>,
+    /// How it ended last, in words; empty before.
+    pub last: String,
+    /// Why it does not run.
+    pub reason: Option<String>,
     /// Cells of the table.
     cells: Vec<String>,
     /// The packet.
-    json: String,
+    pub json: String,
     /// What tells one state from the next.
     key: (String, Option<u32>, u32),
+}
+
+/// A pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pod {
+    /// Its name; of a manifest that is wrong, the file's.
+    pub name: String,
+    /// The file, below the directory of the manifests.
+    pub file: String,
+    /// Kubernetes' phase, or `Invalid` of a manifest that is wrong.
+    pub phase: String,
+    /// Whether all its containers are ready.
+    pub ready: bool,
+    /// Whether somebody has stopped it.
+    pub stopped: bool,
+    /// Why it is not run.
+    pub reason: Option<String>,
+    /// Its network namespace; 0: not known.
+    pub netns: u64,
+    /// The packet.
+    pub json: String,
 }
 
 /// What `ps` answers.
@@ -87,8 +130,14 @@ pub struct Listing {
     pub reasons: Vec<String>,
     /// PID 1: resident and anonymous kilobytes, allocations since boot, milliseconds since the kernel started.
     pub pid_1: [u64; 4],
-    /// The packet about PID 1, and those about pods.
-    json: [Vec<String>; 2],
+    /// All pods.
+    pub pods: Vec<Pod>,
+    /// The directory of the manifests.
+    pub manifests: String,
+    /// Whether this is another supervisor than a device's PID 1.
+    hosted: bool,
+    /// The packet about PID 1.
+    json: String,
 }
 
 fn run(context: &Context<'_>) -> Result<i32> {
@@ -182,11 +231,23 @@ impl Listing {
         let text = |text: Option<Str<'_>>| text.map_or_else(|| "-".to_owned(), |text| text.decode());
         let Some(pod) = packet.pod else {
             self.pid_1 = [packet.rss_kb, packet.anonymous_kb, packet.allocations, packet.uptime_ms];
-            self.json[0].push(json.to_owned());
+            json.clone_into(&mut self.json);
+            self.manifests = packet.manifests.map(Str::decode).unwrap_or_default();
+            self.hosted = packet.device == Some(false);
             return;
         };
         if packet.container.is_none() {
-            self.json[1].push(json.to_owned());
+            let wrong = packet.state.is_some();
+            self.pods.push(Pod {
+                name: pod.decode(),
+                file: packet.file.map(Str::decode).unwrap_or_default(),
+                phase: if wrong { "Invalid".to_owned() } else { text(packet.phase) },
+                ready: packet.ready,
+                stopped: packet.stopped,
+                reason: packet.reason.map(Str::decode),
+                netns: packet.netns,
+                json: json.to_owned(),
+            });
         }
         let failed = packet.state.is_some_and(|state| state == "failed");
         if packet.container.is_none() && !failed {
@@ -218,7 +279,7 @@ impl Listing {
             known(!failed, age(packet.age_ms)),
             known(packet.netns != 0, format!("net:[{}]", packet.netns)),
             text(packet.started),
-            known(!last.is_empty(), last),
+            known(!last.is_empty(), last.clone()),
             known(!failed, packet.oom_kills.to_string()),
         ];
         self.rows.push(Row {
@@ -228,6 +289,13 @@ impl Listing {
             state,
             pid: packet.pid,
             restarts: packet.restarts,
+            ready: packet.ready,
+            role: packet.role.map_or_else(|| "main".to_owned(), Str::decode),
+            age_ms: packet.age_ms,
+            retry_ms: packet.retry_ms,
+            started: packet.started.map(Str::decode),
+            last,
+            reason: packet.reason.map(Str::decode),
             cells,
             json: json.to_owned(),
         });
@@ -254,9 +322,10 @@ impl Listing {
         }
         let [rss_kb, anonymous_kb, allocations, uptime_ms] = self.pid_1;
         let uptime = age(uptime_ms);
+        let who = if self.hosted { "supervisor" } else { "PID 1" };
         let _ = writeln!(
             out,
-            "PID 1: {rss_kb} KB resident, {anonymous_kb} KB anonymous, {allocations} allocations since the boot, up {uptime}"
+            "{who}: {rss_kb} KB resident, {anonymous_kb} KB anonymous, {allocations} allocations since the boot, up {uptime}"
         );
         out
     }
@@ -265,10 +334,10 @@ impl Listing {
     fn json(&self) -> String {
         let containers: Vec<_> =
             self.rows.iter().filter(|row| row.container != "-").map(|row| row.json.as_str()).collect();
-        let [supervisor, pods] = &self.json;
+        let pods: Vec<_> = self.pods.iter().map(|pod| pod.json.as_str()).collect();
         format!(
             "{{\"supervisor\":{},\"containers\":[{}],\"pods\":[{}]}}\n",
-            supervisor.join(","),
+            self.json,
             containers.join(","),
             pods.join(",")
         )

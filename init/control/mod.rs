@@ -1,0 +1,210 @@
+//! The control socket, `/run/mote/control.sock` on the device: one packet of JSON asks, packets of JSON answer.
+//!
+//! Asked: what `request.rs` lists, such as `{"version":1,"request":"ps"}`. Answered: to `ps` one packet about PID 1, one for each
+//! container, one for each pod, and `{"end":true}`; to the others `{"end":true}`; to anything else, and to what cannot be
+//! done, `{"error":"..."}`. Whoever is not root of the device's own pid namespace gets no answer at all.
+//!
+//! Nothing here waits or allocates: a client has a place in a table and a few seconds; what it does not take in time is
+//! its own loss.
+
+mod answer;
+mod request;
+
+use std::fmt::Write as _;
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+
+use log::warn;
+use nix::errno::Errno;
+use nix::sys::socket::{self, MsgFlags, SockFlag, sockopt};
+use nix::sys::stat::stat;
+
+use crate::poll::Token;
+use crate::supervise::NEVER;
+use crate::world::World;
+use crate::{pods, power};
+use mote::board::CONTROL_CLIENTS;
+use request::Request;
+
+/// The longest packet, either way.
+pub const PACKET_BYTES: usize = 1024;
+
+/// How long a client may take over everything.
+const CLIENT_MS: u64 = 5_000;
+
+/// The socket and its clients.
+#[derive(Debug)]
+pub struct Control {
+    /// std's listener for streams; `accept(2)` is the same for packets.
+    listener: Option<UnixListener>,
+    clients: [Option<Client>; CONTROL_CLIENTS],
+}
+
+/// One connection.
+#[derive(Debug)]
+struct Client {
+    fd: OwnedFd,
+    until_ms: u64,
+    /// How many packets of an answer to `ps` have been sent, while one is.
+    sent: Option<usize>,
+}
+
+type Packet = heapless::String<PACKET_BYTES>;
+
+impl Control {
+    /// Not open.
+    pub const fn new() -> Self {
+        Self { listener: None, clients: [const { None }; CONTROL_CLIENTS] }
+    }
+
+    /// When the next client has used up its time.
+    pub fn deadline_ms(&self) -> u64 {
+        self.clients.iter().flatten().map(|client| client.until_ms).min().unwrap_or(NEVER)
+    }
+}
+
+/// Makes the socket. Its directory is root's alone, and so is the socket.
+pub fn open(world: &mut World) -> Result<(), Errno> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let fd = socket::socket(socket::AddressFamily::Unix, socket::SockType::SeqPacket, flags, None)?;
+    let path = world.paths.socket;
+    let _ = nix::unistd::unlink(path); // of an init before this one
+    socket::bind(fd.as_raw_fd(), &socket::UnixAddr::new(path)?)?;
+    let mode = nix::sys::stat::Mode::from_bits_truncate(0o600);
+    nix::sys::stat::fchmodat(nix::fcntl::AT_FDCWD, path, mode, nix::sys::stat::FchmodatFlags::FollowSymlink)?;
+    socket::listen(&fd, socket::Backlog::new(16)?)?;
+    world.poll.add(fd.as_fd(), Token::Listener)?;
+    world.control.listener = Some(UnixListener::from(fd));
+    Ok(())
+}
+
+/// Takes a new client, if one is waiting. One at a time: the socket stays ready while there are more.
+pub fn accept(world: &mut World, now_ms: u64) {
+    let Some(listener) = &world.control.listener else { return };
+    let Ok((stream, _)) = listener.accept() else { return };
+    if stream.set_nonblocking(true).is_err() {
+        return;
+    }
+    let fd = OwnedFd::from(stream);
+    if !is_allowed(fd.as_fd()) {
+        return;
+    }
+    let free = world.control.clients.iter_mut().enumerate().find(|(_, place)| place.is_none());
+    let Some((i, place)) = free else {
+        send(fd.as_fd(), r#"{"error":"too many clients; try again"}"#);
+        return;
+    };
+    if world.poll.add(fd.as_fd(), Token::Client(i)).is_ok() {
+        *place = Some(Client { fd, until_ms: now_ms.saturating_add(CLIENT_MS), sent: None });
+    }
+}
+
+/// Whether the peer is root, and not in a container: root of a container that was given this directory is no root here.
+fn is_allowed(fd: BorrowedFd<'_>) -> bool {
+    let Ok(peer) = socket::getsockopt(&fd, sockopt::PeerCredentials) else { return false };
+    let mut path = heapless::String::<32>::new();
+    let here = stat(c"/proc/self/ns/pid").map(|stat| stat.st_ino);
+    let there = match write!(path, "/proc/{}/ns/pid", peer.pid()) {
+        Ok(()) => stat(path.as_str()).map(|stat| stat.st_ino),
+        Err(_) => Err(Errno::ENAMETOOLONG),
+    };
+    let allowed = peer.uid() == 0 && here.is_ok() && here == there;
+    if !allowed {
+        warn!("control: uid {} pid {} turned away", peer.uid(), peer.pid());
+    }
+    allowed
+}
+
+/// Drops the clients that have used up their time.
+pub fn tick(world: &mut World, now_ms: u64) {
+    for i in 0..CONTROL_CLIENTS {
+        if world.control.clients.get(i).is_some_and(|c| c.as_ref().is_some_and(|c| c.until_ms <= now_ms)) {
+            drop_client(world, i);
+        }
+    }
+}
+
+fn drop_client(world: &mut World, i: usize) {
+    if let Some(client) = world.control.clients.get_mut(i).and_then(Option::take) {
+        world.poll.remove(client.fd.as_fd());
+    }
+}
+
+/// Client `i` has sent something, can take more, or is gone.
+pub fn serve(world: &mut World, i: usize, now_ms: u64) {
+    let Some(Some(client)) = world.control.clients.get_mut(i) else { return };
+    if client.sent.is_none() {
+        let mut bytes = [0; PACKET_BYTES];
+        match socket::recv(client.fd.as_raw_fd(), &mut bytes, MsgFlags::MSG_DONTWAIT) {
+            Err(Errno::EAGAIN | Errno::EINTR) => return,
+            Err(_) | Ok(0) => return drop_client(world, i),
+            Ok(length) => match Request::read(bytes.get(..length).unwrap_or(b"")) {
+                Ok(Request::Ps) => client.sent = Some(0),
+                Ok(request) => return once(world, i, &request, now_ms),
+                Err(why) => return last(world, i, &answer::error(format_args!("{why}"))),
+            },
+        }
+    }
+    answer(world, i, now_ms);
+}
+
+/// Does what is asked, and says so or why not.
+fn once(world: &mut World, i: usize, request: &Request, now_ms: u64) {
+    let done = Packet::try_from(answer::END).unwrap_or_default(); // it is short
+    if let Request::Power(kind) = request {
+        if !world.paths.device {
+            let why = format_args!("the supervisor is not the device's PID 1: end it by SIGTERM");
+            return last(world, i, &answer::error(why));
+        }
+        last(world, i, &done); // before the way down, on which the client may end soon
+        return power::request(world, *kind, now_ms);
+    }
+    let answer = match request {
+        Request::Pod(order, name) => match pods::obey(world, *order, name, now_ms) {
+            Ok(()) => done,
+            Err(why) => answer::error(format_args!("pod {name}: {why}")),
+        },
+        Request::Ps | Request::Power(_) => done,
+    };
+    last(world, i, &answer);
+}
+
+/// Sends the last packet to client `i`.
+fn last(world: &mut World, i: usize, packet: &Packet) {
+    if let Some(Some(client)) = world.control.clients.get(i) {
+        send(client.fd.as_fd(), packet);
+    }
+    drop_client(world, i);
+}
+
+/// Sends client `i` as much of the answer to `ps` as it takes.
+fn answer(world: &mut World, i: usize, now_ms: u64) {
+    loop {
+        let Some(Some(client)) = world.control.clients.get(i) else { return };
+        let Some(sent) = client.sent else { return };
+        let Some(packet) = answer::packet(world, sent, now_ms) else { return drop_client(world, i) };
+        match socket::send(
+            client.fd.as_raw_fd(),
+            packet.as_bytes(),
+            MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL,
+        ) {
+            Ok(_) => {
+                if let Some(Some(client)) = world.control.clients.get_mut(i) {
+                    client.sent = Some(sent + 1);
+                }
+            }
+            Err(Errno::EAGAIN) => {
+                if world.poll.want_write(client.fd.as_fd(), Token::Client(i), true).is_err() {
+                    drop_client(world, i);
+                }
+                return;
+            }
+            Err(_) => return drop_client(world, i),
+        }
+    }
+}
+
+/// A short answer; a client that cannot take it has not been listening.
+fn send(fd: BorrowedFd<'_>, text: &str) {
+    let _ = socket::send(fd.as_raw_fd(), text.as_bytes(), MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL);
+}

@@ -91,3 +91,7 @@ check() {
 }
 
 . "$HERE/$ENGINE.sh"
+
+# What a failed case left paused would not die, and this PID namespace not end.
+find /sys/fs/cgroup -name freezer.state -exec sh -c 'for file; do echo THAWED >"$file"; done' sh {} + 2>/dev/null
+find /sys/fs/cgroup -name cgroup.freeze -exec sh -c 'for file; do echo 0 >"$file"; done' sh {} + 2>/dev/null

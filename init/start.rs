@@ -167,6 +167,7 @@ fn start(world: &World, i: usize) -> Result<Report> {
         keep_keyring: false,
         preserved: Preserved::default(),
         pidfd_to: None,
+        manager: None,
         protect: false,
     })?;
     Ok(Report::Started { pid: made.pid.as_raw(), netns: shared.netns })

@@ -57,6 +57,8 @@ pub struct Gear<'fd> {
     pub keep_keyring: bool,
     /// How many descriptors after standard error stay open over `execve`.
     pub preserved: u32,
+    /// The container's own notify socket, for whoever starts it.
+    pub notify: Option<BorrowedFd<'fd>>,
 }
 
 /// Becomes the container's program, or reports why not and exits.
@@ -153,7 +155,7 @@ fn steps(plan: &Plan<'_>, gear: &Gear<'_>) -> Result<Infallible, Failure> {
             write(gear.report, &Failure::READY).at(Stage::Exec, 0)?;
             execute(process, program)
         }
-        Some(start) => wait_and_execute(plan, program, gear.report, start),
+        Some(start) => wait_and_execute(plan, program, gear, start),
     }
 }
 
@@ -252,7 +254,8 @@ fn become_process<'b>(
     drop(terminal);
     // Before the working directory is entered: it may be a path through one of them (CVE-2024-21626).
     let gate = gear.gate.map(|(answer, _)| answer).filter(|_| process.has_listener());
-    close_all_but(3 + gear.preserved, [Some(gear.report), gear.start, gate]).at(Stage::Stdio, 0)?;
+    close_all_but(3 + gear.preserved, [Some(gear.report), gear.start, gate, gear.notify])
+        .at(Stage::Stdio, 0)?;
     if let Some(number) = process::become_user(process)? {
         let number = u16::try_from(number).ok().filter(|number| *number < 4096);
         let number = number.ok_or(Errno::EMFILE).at(Stage::Seccomp, 0)?;
@@ -424,7 +427,7 @@ fn stdio(gear: &Gear<'_>, terminal: Option<&OwnedFd>) -> nix::Result<()> {
 /// Closes whatever is open from `first` up, but for `kept`, which `execve` closes. Nothing of the caller's or of mote's,
 /// mounts and directories of the host among it, can be reached through `/proc/self/fd` any more; and a caller that waits
 /// for the end of one of its pipes does not wait for a container that waits for `start`.
-pub fn close_all_but(first: u32, kept: [Option<BorrowedFd<'_>>; 3]) -> nix::Result<()> {
+pub fn close_all_but(first: u32, kept: [Option<BorrowedFd<'_>>; 4]) -> nix::Result<()> {
     let mut kept = kept.map(|fd| fd.map_or(u32::MAX, |fd| fd.as_raw_fd().cast_unsigned()));
     kept.sort_unstable();
     let mut from = first;
@@ -458,15 +461,18 @@ fn close_one_by_one(first: u32, kept: &[u32]) -> nix::Result<()> {
 fn wait_and_execute(
     plan: &Plan<'_>,
     program: &CStr,
-    report: BorrowedFd<'_>,
+    gear: &Gear<'_>,
     start: BorrowedFd<'_>,
 ) -> Result<Infallible, Failure> {
-    write(report, &Failure::READY).at(Stage::Start, 0)?;
+    write(gear.report, &Failure::READY).at(Stage::Start, 0)?;
     let starter = socket::accept(start).at(Stage::Start, 0)?;
     // From here on the parent is gone, and what happens goes to whoever started it. If that one is gone as well the
     // container runs all the same: it was started.
     let Err(failure) = hook(plan, When::StartContainer).and_then(|()| {
-        let _ = socket::send(starter.as_fd(), &Failure::READY);
+        let _ = match gear.notify {
+            Some(notify) => socket::send_fd(starter.as_fd(), &Failure::READY, notify),
+            None => socket::send(starter.as_fd(), &Failure::READY),
+        };
         execute(&plan.process, program)
     });
     let _ = socket::send(starter.as_fd(), &failure.to_bytes());

@@ -24,6 +24,7 @@ use crate::image;
 use crate::input::{self, Input};
 use crate::json;
 use crate::netdevices;
+use crate::notify::{self, Manager, Pending};
 use crate::parent::{self, Spawn};
 use crate::plan::{self, Hooks, Overrides, Plan, Process, When};
 use crate::resctrl::{self, Group};
@@ -73,6 +74,8 @@ pub struct Request<'a> {
     pub preserved: Preserved,
     /// A socket that gets a pidfd of the first process.
     pub pidfd_to: Option<&'a Path>,
+    /// The service manager that is to know when the program is ready.
+    pub manager: Option<&'a Manager>,
     /// Whether this process may start over to keep its file out of the container's reach; see [`image`]. One that runs from
     /// the same file as PID 1 need not: nobody can write to it as long as PID 1 lives.
     pub protect: bool,
@@ -142,6 +145,7 @@ pub struct Made {
     pub pidfd: OwnedFd,
     /// Where the master of its terminal comes from, if it has one and [`Terminal::Foreground`] was asked for.
     pub terminal: Option<OwnedFd>,
+    notify: Option<OwnedFd>,
     store: Store,
     entry: Entry,
     cgroups: Cgroups,
@@ -152,6 +156,12 @@ pub struct Made {
 }
 
 impl Made {
+    /// What of its program is yet to come, where a manager is to know of it.
+    pub fn pending<'m>(&mut self, manager: Option<&'m Manager>) -> Option<Pending<'m>> {
+        let (manager, socket) = manager.zip(self.notify.take())?;
+        Some(Pending { manager, socket, first: self.pid })
+    }
+
     /// Removes what the container leaves, once its first process has ended and was reaped. The last thing that a process
     /// does: its end closes what is open and lets the lock go.
     pub fn remove(self) -> Result<()> {
@@ -220,6 +230,7 @@ pub fn create(request: &Request<'_>) -> Result<Made> {
     let cgroups = Cgroups::detect();
     let home = std::cell::OnceCell::new();
     let listening = request.preserved.variables();
+    let notify_path = request.manager.map(|_| notify::path(request.root, request.id)).transpose()?;
     let mut buffer = vec![0; strings::room_for(bundle.text.len())];
     let overrides = &request.overrides;
     let mut plan = plan::make(&spec, &bundle.path, request.id.as_str(), overrides, &cgroups, &mut buffer)
@@ -264,6 +275,8 @@ pub fn create(request: &Request<'_>) -> Result<Made> {
     let store = Store::open(request.root, true)?;
     let entry = store.make(request.id)?;
     let mut undo = Undo { store: &store, entry: &entry, cgroup: None, hooks: None };
+    let notify =
+        notify_path.as_deref().map(|path| notify::offer(&mut plan, &entry, path)).transpose()?.flatten();
     let cgroup = match cgroups.make(&plan.cgroup) {
         Err(error) if plan.cgroup_by_default && does_without_cgroup(request, &error) => {
             plan.lose_cgroup(&cgroups);
@@ -288,6 +301,7 @@ pub fn create(request: &Request<'_>) -> Result<Made> {
             sibling: request.sibling,
             keep_keyring: request.keep_keyring,
             preserved: request.preserved.all,
+            notify: notify.as_ref().filter(|_| request.wait).map(AsFd::as_fd),
             cgroup: Some(&cgroup),
             rdt_tasks: rdt.as_ref().map_or(&[], Group::tasks),
         },
@@ -380,7 +394,7 @@ pub fn create(request: &Request<'_>) -> Result<Made> {
     let mut entry = entry;
     entry.unlock();
     let terminal = foreground.map(|(ours, _)| ours);
-    Ok(Made { pid, pidfd, terminal, store, entry, cgroups, cgroup, every, more })
+    Ok(Made { pid, pidfd, terminal, notify, store, entry, cgroups, cgroup, every, more })
 }
 
 /// Whether a cgroup that could not be made is none that the container needs: without privileges there is often none to be

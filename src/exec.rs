@@ -222,7 +222,7 @@ pub fn exec(request: &Request<'_>) -> Result<i32> {
         (result, _) => result?,
     };
     std::mem::forget(pid_file); // dropped, it would take the file with it
-    signals.map_or(Ok(0), |signals| signals.follow(pidfd.as_fd(), ours))
+    signals.map_or(Ok(0), |signals| signals.follow(pidfd.as_fd(), ours, None))
 }
 
 /// Tells who asked for it which process it is.

@@ -179,7 +179,7 @@ fn become_hook(
         if let Some(bundle) = bundle {
             let _ = chdir(bundle); // it may be gone when the container is removed
         }
-        close_all_but(3, [Some(refused), None, None])?;
+        close_all_but(3, [Some(refused), None, None, None])?;
         exec::execve(hook.path, &hook.args, &hook.env)
     };
     let Err(errno) = steps();

@@ -21,6 +21,7 @@ pub mod json;
 pub mod label;
 pub mod live;
 pub mod netdevices;
+pub mod notify;
 pub mod output;
 pub mod parent;
 pub mod pin;

@@ -39,6 +39,8 @@ pub struct Spawn<'a> {
     pub keep_keyring: bool,
     /// How many descriptors after standard error stay open in the program.
     pub preserved: u32,
+    /// See [`Gear::notify`].
+    pub notify: Option<BorrowedFd<'a>>,
     /// `tasks` of each resctrl group to enter.
     pub rdt_tasks: &'a [OwnedFd],
     /// The cgroup to start in.
@@ -91,6 +93,7 @@ pub fn spawn(plan: &Plan<'_>, spawn: &Spawn<'_>) -> Result<Held> {
         on_initramfs: crate::initramfs::is_root().during("statfs", "/")?,
         keep_keyring: spawn.keep_keyring,
         preserved: spawn.preserved,
+        notify: spawn.notify,
     };
     let work = Work::Create(plan);
     let (pid, pidfd) = if between {
@@ -133,6 +136,7 @@ pub fn spawn_into(entrance: &Entrance<'_>, spawn: &Spawn<'_>) -> Result<Held> {
         on_initramfs: false,
         keep_keyring: spawn.keep_keyring,
         preserved: spawn.preserved,
+        notify: spawn.notify,
     };
     let (pid, pidfd) = clone_child(&Work::Enter(entrance), spawn, &gear, false).during("clone3", "")?;
     let gate = gate.map(|(_, to)| to);

@@ -32,7 +32,7 @@ pub mod sysctl;
 mod timens;
 
 pub use hooks::{Hook, Hooks, KINDS as HOOK_KINDS, When, plan as plan_hooks};
-pub use mounts::{Kind, Mount};
+pub use mounts::{Kind, Mount, Specials};
 pub use netdevices::NetDevice;
 pub use nodes::Node;
 pub use process::{CapabilitySets, Process, path_of, plan as process};

@@ -8,10 +8,11 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
-use nix::unistd::read;
+use nix::unistd::{Pid, read};
 
 use crate::container::{self, Request, Terminal};
 use crate::error::{During, Error, Result};
+use crate::notify::Pending;
 use crate::sys::file::write_all;
 use crate::sys::process::pidfd_send_signal;
 use crate::sys::terminal::{STDIN, STDOUT};
@@ -22,12 +23,13 @@ use crate::sys::{socket, terminal};
 /// ended it. With `keep` its state stays.
 pub fn run(request: &Request<'_>, keep: bool) -> Result<i32> {
     let signals = Signals::block()?;
-    let made = match container::create(&Request { terminal: Terminal::Foreground, ..*request }) {
+    let mut made = match container::create(&Request { terminal: Terminal::Foreground, ..*request }) {
         // By somebody who saw it running: that is the container's end, and no failure of ours.
         Err(Error::Killed { signal }) if signal != 0 => return Ok(128 + signal),
         result => result?,
     };
-    let status = signals.follow(made.pidfd.as_fd(), made.terminal.as_ref().map(AsFd::as_fd))?;
+    let pending = made.pending(request.manager);
+    let status = signals.follow(made.pidfd.as_fd(), made.terminal.as_ref().map(AsFd::as_fd), pending)?;
     if !keep {
         made.remove()?;
     }
@@ -48,21 +50,35 @@ impl Signals {
     }
 
     /// Waits for the end of the child behind `pidfd` and passes signals on until then. With a `terminal`, the socket over
-    /// which its master has been sent, bytes as well. Returns the child's exit status, or 128 and a signal's number.
-    pub fn follow(&self, pidfd: BorrowedFd<'_>, terminal: Option<BorrowedFd<'_>>) -> Result<i32> {
+    /// which its master has been sent, bytes as well; with `pending` the first word of the child's that it is ready. Returns
+    /// the child's exit status, or 128 and a signal's number.
+    pub fn follow(
+        &self,
+        pidfd: BorrowedFd<'_>,
+        terminal: Option<BorrowedFd<'_>>,
+        pending: Option<Pending<'_>>,
+    ) -> Result<i32> {
         let relay = terminal.map(Relay::new).transpose()?;
-        follow(pidfd, &self.0, relay.as_ref())
+        follow(pidfd, &self.0, relay.as_ref(), pending)
     }
 }
 
 /// Passes signals on, and bytes where there is a terminal, until the child ends.
-fn follow(pidfd: BorrowedFd<'_>, signals: &SignalFd, relay: Option<&Relay>) -> Result<i32> {
+fn follow(
+    pidfd: BorrowedFd<'_>,
+    signals: &SignalFd,
+    relay: Option<&Relay>,
+    mut pending: Option<Pending<'_>>,
+) -> Result<i32> {
     let mut typing = relay.is_some();
     loop {
-        let mut fds: heapless::Vec<PollFd<'_>, 4> = heapless::Vec::new();
-        // Four at most, for which there is room.
+        let mut fds: heapless::Vec<PollFd<'_>, 5> = heapless::Vec::new();
+        // Five at most, for which there is room.
         let _ = fds.push(PollFd::new(pidfd, PollFlags::POLLIN));
         let _ = fds.push(PollFd::new(signals.as_fd(), PollFlags::POLLIN));
+        if let Some(pending) = &pending {
+            let _ = fds.push(PollFd::new(pending.socket.as_fd(), PollFlags::POLLIN));
+        }
         if let Some(relay) = relay {
             let _ = fds.push(PollFd::new(relay.master.as_fd(), PollFlags::POLLIN));
             if typing {
@@ -75,7 +91,19 @@ fn follow(pidfd: BorrowedFd<'_>, signals: &SignalFd, relay: Option<&Relay>) -> R
         };
         let mut ready = fds.iter().map(|fd| fd.revents().is_some_and(|events| !events.is_empty()));
         let mut next = || ready.next().unwrap_or(false);
-        let (ended, signalled, output, input) = (next(), next(), next(), next());
+        let (ended, signalled) = (next(), next());
+        let notified = pending.is_some() && next();
+        let (output, input) = (next(), next());
+        drop(fds);
+        if notified
+            && let Some(program) = &pending
+            && program.is_ready()
+        {
+            // The manager watches this process, which ends when the container does. What else the program may have to say
+            // is refused from now on, where it would wait for somebody to read it.
+            program.manager.tell(Pid::this(), false).unwrap_or_else(|error| log::warn!("{error}"));
+            pending = None;
+        }
         if signalled {
             pass_on(pidfd, signals, relay);
         }

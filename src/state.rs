@@ -38,6 +38,9 @@ pub const START_SOCKET: &str = "start.sock";
 const STATE: &str = "state.json";
 const STATE_NEW: &str = ".state.json";
 
+/// The socket on which a container's program says that it is ready.
+pub const NOTIFY_SOCKET: &str = "notify.sock";
+
 /// What config.json said at create, where later commands need it.
 const CONFIG: &str = "config.json";
 
@@ -45,7 +48,7 @@ const CONFIG: &str = "config.json";
 const FILTER: &str = "seccomp";
 
 /// Every file that mote makes in a container's directory.
-const FILES: &[&str] = &[STATE, STATE_NEW, START_SOCKET, CONFIG, FILTER];
+const FILES: &[&str] = &[STATE, STATE_NEW, START_SOCKET, NOTIFY_SOCKET, CONFIG, FILTER];
 
 /// A container's name: letters, digits and `_+-.`, neither `.` nor `..`, at most 200 of them.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,5 +1,7 @@
 //! `mote create`: makes a container whose program waits for `start`.
 
+use std::os::fd::AsFd;
+
 use super::options::{Kind, Opt};
 use super::{Command, Context, Manager};
 use crate::container::{self, Preserved, Request, Terminal};
@@ -87,7 +89,13 @@ fn run(context: &Context<'_>) -> Result<i32> {
 /// What `create` and `run --detach` share: `wait` for `start`, or not.
 pub fn create(context: &Context<'_>, id: &Id, wait: bool) -> Result<()> {
     let terminal = context.options.path("console-socket").map_or(Terminal::Refused, Terminal::Console);
-    container::create(&Request { terminal, wait, ..request(context, id)? }).map(drop)
+    let manager = crate::notify::Manager::of_caller()?;
+    let manager = manager.as_ref();
+    let mut made = container::create(&Request { terminal, wait, manager, ..request(context, id)? })?;
+    match made.pending(manager) {
+        Some(pending) if !wait => pending.wait(made.pidfd.as_fd()),
+        _ => Ok(()),
+    }
 }
 
 /// The request that the options make; no terminal, and nobody waits.
@@ -113,6 +121,7 @@ pub fn request<'a>(context: &'a Context<'_>, id: &'a Id) -> Result<Request<'a>> 
         keep_keyring: context.options.has("no-new-keyring"),
         preserved: preserved(context)?,
         pidfd_to: context.options.path("pidfd-socket"),
+        manager: None,
         protect: true,
     })
 }

@@ -6,7 +6,9 @@ use super::create::{
 };
 use super::options::{Kind, Opt};
 use super::{Command, Context};
+use crate::container::Request;
 use crate::error::Result;
+use crate::notify::Manager;
 use crate::run;
 
 pub const COMMAND: Command = Command {
@@ -48,5 +50,7 @@ fn execute(context: &Context<'_>) -> Result<i32> {
             context.wrong("console-socket", "needs --detach; in the foreground the terminal is the caller's")
         );
     }
-    run::run(&create::request(context, &id)?, context.options.has("keep"))
+    let manager = Manager::of_caller()?;
+    let request = Request { manager: manager.as_ref(), ..create::request(context, &id)? };
+    run::run(&request, context.options.has("keep"))
 }

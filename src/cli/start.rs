@@ -3,6 +3,7 @@
 use super::{Command, Context};
 use crate::container;
 use crate::error::Result;
+use crate::notify::Manager;
 
 pub const COMMAND: Command = Command {
     name: "start",
@@ -14,6 +15,7 @@ pub const COMMAND: Command = Command {
 };
 
 fn run(context: &Context<'_>) -> Result<i32> {
-    container::start(&context.root, &context.id()?)?;
+    let manager = Manager::of_caller()?;
+    container::start(&context.root, &context.id()?, manager.as_ref())?;
     Ok(0)
 }

@@ -11,15 +11,18 @@ use super::{Bundle, start_address};
 use crate::cgroup::Cgroups;
 use crate::error::{During, Error, Result};
 use crate::hooks::{self, Broken};
+use crate::notify::{Manager, Pending};
 use crate::plan::{Hooks, When};
 use crate::resctrl;
 use crate::stage::{Failure, Stage};
 use crate::state::{Entry, Id, Record, START_SOCKET, Status, Store};
 use crate::sys::process::{pidfd_open, pidfd_send_signal};
+use crate::sys::socket;
 
-/// Starts a created container: returns once its program runs, or says why it does not.
-pub fn start(root: &Path, id: &Id) -> Result<()> {
-    let entry = Store::open(root, false).or_else(|e| gone(e, id))?.lock(id)?;
+/// Starts a created container: returns once its program runs, or says why it does not. Where a service manager is to know
+/// when the program is ready, and the container was created for that, it returns once that is so, or the program has ended.
+pub fn start(root: &Path, id: &Id, manager: Option<&Manager>) -> Result<()> {
+    let mut entry = Store::open(root, false).or_else(|e| gone(e, id))?.lock(id)?;
     let mut record = entry.load()?;
     match record.status_now() {
         Status::Created => {}
@@ -37,12 +40,14 @@ pub fn start(root: &Path, id: &Id) -> Result<()> {
     // Written before anybody is told. Should the program fail to run, its process ends and the state is stopped.
     record.status = Status::Running;
     entry.save(&record)?;
+    let pidfd = manager.map(|_| pidfd_open(record.pid)).transpose().during("pidfd_open", id.as_str())?;
     let socket = connect(&entry)?;
+    let mut notify = None;
     let failure = loop {
         let mut report = [0; 8];
-        match nix::unistd::read(&socket, &mut report) {
-            Ok(8) => match Failure::from_bytes(report) {
-                Failure { stage: Stage::Ready, .. } => {}
+        match socket::receive(socket.as_fd(), &mut report) {
+            Ok((8, fd)) => match Failure::from_bytes(report) {
+                Failure { stage: Stage::Ready, .. } => notify = fd,
                 failure => break Some(failure),
             },
             Ok(_) => break None,
@@ -54,7 +59,17 @@ pub fn start(root: &Path, id: &Id) -> Result<()> {
         what: format!("{}: exec", id.as_str()).into(),
         errno: failure.errno,
     };
-    let Some(saved) = saved else { return failure.map_or(Ok(()), |failure| Err(exec(failure))) };
+    let ready = || match (manager, notify, &pidfd) {
+        (Some(manager), Some(socket), Some(pidfd)) => {
+            // It may take for ever, and others may want to end it.
+            entry.unlock();
+            Pending { manager, socket, first: record.pid }.wait(pidfd.as_fd())
+        }
+        _ => Ok(()),
+    };
+    let Some(saved) = saved else {
+        return failure.map_or_else(ready, |failure| Err(exec(failure)));
+    };
     let mut started = |hooks: &Hooks<'_>| match failure
         .map(|failure| (failure, Broken::from_failure(failure)))
     {
@@ -63,7 +78,8 @@ pub fn start(root: &Path, id: &Id) -> Result<()> {
         Some((failure, None)) => Err(exec(failure)),
     };
     // A container whose hook failed does not go on; its removal is left to `delete`.
-    saved.with_hooks(id, &mut started).inspect_err(|_| drop(kill_and_wait(&record)))
+    saved.with_hooks(id, &mut started).inspect_err(|_| drop(kill_and_wait(&record)))?;
+    ready()
 }
 
 /// The configuration that a container was made from.

@@ -64,7 +64,11 @@ pub fn send_fd(socket: BorrowedFd<'_>, message: &[u8], fd: BorrowedFd<'_>) -> Re
 /// `recvmsg(2)`: waits for a message with one descriptor.
 /// Errors: `EPROTO` when it has none.
 pub fn receive_fd(socket: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
-    let mut bytes = [0_u8; 64];
+    receive(socket, &mut [0; 64])?.1.ok_or(Errno::EPROTO)
+}
+
+/// `recvmsg(2)`: waits for a message, which may bring one descriptor along. Returns how many bytes it has, 0 at the end.
+pub fn receive(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> Result<(usize, Option<OwnedFd>), Errno> {
     // SAFETY: as in `send_fd`.
     let (mut control, mut header): (Control, libc::msghdr) =
         unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
@@ -74,13 +78,49 @@ pub fn receive_fd(socket: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     header.msg_control = (&raw mut control).cast();
     header.msg_controllen = CONTROL_LEN as _;
     // SAFETY: header, part, control and bytes outlive the call, with the lengths given.
-    checked(unsafe {
+    let len = checked(unsafe {
         syscall!(Sysno::recvmsg, socket.as_raw_fd(), &raw mut header, libc::MSG_CMSG_CLOEXEC)
     })?;
     // Without a descriptor the kernel leaves the header as it was: zeros, which are neither this level nor this type.
     if (control.header.cmsg_level, control.header.cmsg_type) != (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
-        return Err(Errno::EPROTO);
+        return Ok((len, None));
     }
     // SAFETY: the kernel has put a new descriptor, owned by nobody else, into the control message.
-    Ok(unsafe { OwnedFd::from_raw_fd(control.fd) })
+    Ok((len, Some(unsafe { OwnedFd::from_raw_fd(control.fd) })))
+}
+
+/// Room for a sender's credentials in a control message, and for nothing else.
+#[repr(C, align(8))]
+struct Credentials {
+    header: libc::cmsghdr,
+    pid: i32,
+    uid: u32,
+    gid: u32,
+    padding: u32,
+}
+
+/// `CMSG_SPACE` of `struct ucred`.
+const CREDENTIALS_LEN: u32 = 32;
+const _: () = assert!(size_of::<Credentials>() == CREDENTIALS_LEN as usize);
+
+/// `recvmsg(2)` on a socket with `SO_PASSCRED` (unix(7)), without waiting. Returns the length of the message and who sent it:
+/// the number that the process has here, 0 for one that has none. Descriptors that come along are closed by the kernel, as
+/// there is no room for them. A message that `bytes` cannot hold has length 0.
+/// Errors: `EAGAIN` when there is none.
+pub fn receive_from(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> Result<(usize, i32), Errno> {
+    // SAFETY: as in `send_fd`.
+    let (mut control, mut header): (Credentials, libc::msghdr) =
+        unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
+    let mut part = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
+    header.msg_iov = &raw mut part;
+    header.msg_iovlen = 1;
+    header.msg_control = (&raw mut control).cast();
+    header.msg_controllen = CREDENTIALS_LEN as _;
+    let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
+    // SAFETY: header, part, control and bytes outlive the call, with the lengths given.
+    let len = checked(unsafe { syscall!(Sysno::recvmsg, socket.as_raw_fd(), &raw mut header, flags) })?;
+    // `SCM_CREDENTIALS` of the kernel's include/linux/socket.h, which musl hides.
+    let known = (control.header.cmsg_level, control.header.cmsg_type) == (libc::SOL_SOCKET, 2);
+    let whole = header.msg_flags & libc::MSG_TRUNC == 0;
+    Ok((if whole { len } else { 0 }, if known { control.pid } else { 0 }))
 }

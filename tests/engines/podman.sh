@@ -413,6 +413,30 @@ echo passed >$WORK/passed
 is "$(podman run --rm --preserve-fds 1 img cat /proc/self/fd/3 3<$WORK/passed)" passed
 END
 
+check '--sdnotify container: the service manager hears from the program' <<'END'
+cat >$WORK/manager.py <<'PY'
+import os, socket
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.bind("manager.sock")
+while True:
+    with open("manager.heard", "ab") as f:
+        f.write(s.recv(4096) + b"\n")
+PY
+(cd $WORK && exec timeout 50 python3 manager.py) &
+until_true test -S $WORK/manager.sock
+NOTIFY_SOCKET=$WORK/manager.sock podman run -d --name sd1 --sdnotify container img sleep 100 & job=$!
+until_true sh -c '[ "$(podman inspect -f "{{.State.Pid}}" sd1 2>&1 | grep -c "^[1-9]")" = 1 ]'
+pid=$(podman inspect -f '{{.State.Pid}}' sd1)
+until_true sh -c "tr '\0' '\n' </proc/$pid/environ | grep -q ^NOTIFY_SOCKET=/run/notify/"
+sleep 0.2
+lacks "$(cat $WORK/manager.heard 2>/dev/null || true)" READY
+nsenter -t $pid -p python3 -c 'import socket, sys
+socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b"READY=1", sys.argv[1])' /proc/$pid/root/run/notify/notify.sock
+until_true grep -q READY=1 $WORK/manager.heard
+until_true grep -q MAINPID= $WORK/manager.heard
+wait $job
+END
+
 check 'no descriptor of the engine is open in a container' <<'END'
 is "$(podman run --rm img sh -c 'ls /proc/self/fd | tr "\n" " "')" '0 1 2 3 '
 podman run -d --name fd img sleep 100

@@ -14,6 +14,7 @@ use crate::plan::{CapabilitySets, Process};
 use crate::procfs::Procfs;
 use crate::stage::{At, Failure, Stage};
 use crate::sys::file::{self, PATH_MAX};
+use crate::sys::seccomp::{FLAG_NEW_LISTENER, FLAG_WAIT_KILLABLE_RECV};
 use crate::sys::{capability, credentials, seccomp};
 use crate::tables::CAPABILITY_LIMIT;
 
@@ -79,7 +80,13 @@ fn groups_are_denied() -> bool {
 /// Loads the filter, if there is one. It judges every call from here on. Returns its listener, if it has one.
 pub fn filter(process: &Process<'_>) -> Result<Option<usize>, Failure> {
     let Some(filter) = &process.seccomp else { return Ok(None) };
-    let listener = seccomp::set_mode_filter(&filter.program, filter.flags).at(Stage::Seccomp, 0)?;
+    // The first one last: it may not allow to load another, and it is the one with the listener.
+    let mut listener = 0;
+    for (i, program) in filter.programs.iter().enumerate().rev() {
+        let flags =
+            if i == 0 { filter.flags } else { filter.flags & !(FLAG_NEW_LISTENER | FLAG_WAIT_KILLABLE_RECV) };
+        listener = seccomp::set_mode_filter(program, flags).at(Stage::Seccomp, i)?;
+    }
     Ok(filter.listener.is_some().then_some(listener))
 }
 

@@ -285,6 +285,83 @@ fn without_anybody_who_answers_there_is_no_container() {
     t.assert_nothing_left();
 }
 
+/// A profile that takes several filters: rules about several calls, and more about getppid than fit in one. getppid fails with
+/// 9 if its second argument is a multiple of 5 below 5000 and the third is not 1.
+fn of_several_filters(nothing_else: bool) -> Value {
+    let arg = |index: u8, op: &str, value: u64| json!({"index": index, "op": op, "value": value});
+    let mut rules = Vec::new();
+    for n in 0..1000_u64 {
+        rules.push(json!({"names": ["getppid"], "action": "SCMP_ACT_ERRNO", "errnoRet": 9,
+            "args": [arg(1, "SCMP_CMP_EQ", n * 5), arg(2, "SCMP_CMP_NE", 1)]}));
+        let name = ["ioctl", "mmap", "prctl", "futex"][usize::try_from(n % 4).unwrap()];
+        rules.push(json!({"names": [name], "action": "SCMP_ACT_ERRNO", "errnoRet": 10,
+            "args": [arg(4, "SCMP_CMP_EQ", 99_000 + n), arg(5, "SCMP_CMP_GT", n)]}));
+    }
+    if nothing_else {
+        rules.push(json!({"names": ["seccomp"], "action": "SCMP_ACT_KILL_PROCESS"}));
+    }
+    json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules})
+}
+
+#[test]
+fn a_profile_too_long_for_one_filter_takes_several() {
+    mote_only!("libseccomp writes one program, which the kernel does not take");
+    let t = Test::new();
+    let getppid = GETPPID.to_string();
+    for nnp in [true, false] {
+        let mut config = config(of_several_filters(true), &[]);
+        config["process"]["noNewPrivileges"] = json!(nnp);
+        for (second, third, said) in [
+            ("0", "0", "errno 9"),
+            ("2500", "2", "errno 9"),
+            ("4995", "7", "errno 9"),
+            ("2500", "1", "0"),
+            ("2501", "0", "0"),
+            ("5000", "0", "0"),
+        ] {
+            config["process"]["args"] = json!(["/mnt/probe", "call", getppid, "0", second, third]);
+            assert_eq!(t.run(&config).ok().trim_end(), said, "{nnp} {second} {third}");
+        }
+        config["process"]["args"] = json!(["/bin/grep", "Seccomp", "/proc/self/status"]);
+        let out = t.run(&config);
+        let count = out.ok().lines().find_map(|line| line.strip_prefix("Seccomp_filters:\t"));
+        // Linux 5.9 counts them.
+        assert!(count.is_none_or(|count| count.parse::<u32>().unwrap() > 2), "{out}");
+    }
+    // Exec loads all of them as well.
+    let mut config = config(of_several_filters(true), &[]);
+    config["process"]["args"] = json!(["/bin/sleep", "100"]);
+    let id = t.detached(&config);
+    let exec = |second: &str| {
+        t.mote(["exec", &id, "/mnt/probe", "call", &getppid, "0", second]).run().ok().to_owned()
+    };
+    assert_eq!((exec("45"), exec("46")), ("errno 9\n".to_owned(), "0\n".to_owned()));
+    t.verb("kill", &id).ok();
+}
+
+#[test]
+fn a_listener_answers_for_a_profile_of_several_filters() {
+    mote_only!("libseccomp writes one program, which the kernel does not take");
+    let t = Test::new();
+    for nnp in [true, false] {
+        let (answering, socket) = answer(&t, 1);
+        let mut config = notifying(&socket, nnp);
+        let mut rules = of_several_filters(false)["syscalls"].take();
+        let rules = rules.as_array_mut().unwrap();
+        rules.retain(|rule| rule["names"] != json!(["getppid"]));
+        rules.extend(rules.clone().into_iter().map(|mut rule| {
+            rule["names"] = json!(["fcntl"]);
+            rule["args"][0]["index"] = json!(3);
+            rule
+        }));
+        config["linux"]["seccomp"]["syscalls"].as_array_mut().unwrap().append(rules);
+        let bundle = t.bundle(&format!("several.{nnp}"), &config);
+        assert_eq!(t.run_bundle(&bundle).run().ok(), "42\n");
+        assert!(answering.wait().ok().contains(&format!("call {GETPPID} 41")));
+        std::fs::remove_file(&socket).unwrap();
+    }
+}
+
 #[test]
 fn explain_says_what_a_profile_means() {
     mote_only!("only mote has the command");
@@ -306,6 +383,15 @@ fn explain_says_what_a_profile_means() {
             assert!(out.ok().to_lowercase().contains(words), "{words:?} is missing: {out}");
         }
     }
+    let mut several = config.clone();
+    several["linux"]["seccomp"] = of_several_filters(true);
+    common::write_config(&bundle, &several);
+    let out = t.bare().args(["seccomp", "explain"]).arg(&bundle).run();
+    assert!(
+        out.ok().contains("which all judge each call")
+            && out.stdout.contains("if a1 == 0x9c4 and a2 != 0x1\n"),
+        "{out}"
+    );
     config["linux"]["seccomp"]["syscalls"][0]["action"] = json!("SCMP_ACT_MAYBE");
     common::write_config(&bundle, &config);
     let out = t.bare().args(["seccomp", "explain"]).arg(&bundle).run();

@@ -6,10 +6,12 @@
 #![cfg(target_arch = "x86_64")]
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use mote::seccomp as api;
 use mote::seccomp::assembler::{Call, run};
-use mote::seccomp::compile::{MULTIPLEXED, compile};
+use mote::seccomp::compile::compile;
 use mote::seccomp::names::{Arch, Name, X32, X32_BIT, X86, X86_64};
-use mote::seccomp::profile::{ACTIONS, Condition, Operator, Profile};
+use mote::seccomp::profile::{ACTIONS, Profile};
+use mote::seccomp::split::{self, run_all};
 use mote::spec::{Seccomp, Spec};
 use mote::sys::seccomp::Instruction;
 use serde_json::{Value, json};
@@ -20,6 +22,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
+
+#[path = "seccomp/model.rs"]
+mod model;
+
+use model::{Random, arch_of, holds, interesting, is_vacuous, rules};
 
 const DOCKER: &str = include_str!("samples/docker20-bridge.json");
 const PODMAN: &str = include_str!("samples/podman43-p1.json");
@@ -128,80 +135,17 @@ fn theirs(profile: &Value, optimize: Option<u32>) -> Theirs {
     }
 }
 
-/// Random numbers, the same in every run.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-    fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
-    }
-    fn of<T: Copy>(&mut self, all: &[T]) -> T {
-        all[usize::try_from(self.below(all.len() as u64)).unwrap()]
-    }
-}
-
 fn checked(profile: &Value) -> Profile {
     let text = profile.to_string();
     let spec: Seccomp<'_> = mote::json::parse(text.as_bytes()).unwrap();
     Profile::check(&spec).unwrap().unwrap()
 }
 
-/// The rules about a call: the verdict and the conditions of each. On x86 also those about what goes through socketcall and
-/// ipc, which ask for a number in the first argument instead of what they ask for there.
-fn rules(profile: &Profile, arch: &Arch, name: Name) -> Vec<(u32, Vec<Condition>)> {
-    let mut rules = Vec::new();
-    for (other, rule) in &profile.entries {
-        let rule = &profile.rules[*rule];
-        if *other == name {
-            rules.push((rule.verdict, rule.conditions.clone()));
-        }
-        let through = MULTIPLEXED.iter().find(|(call, via, _)| other.text() == *call && name.text() == *via);
-        if let Some((.., number)) = through.filter(|_| arch.audit == X86.audit) {
-            let first = Condition { argument: 0, operator: Operator::Eq, value: *number, mask: u64::MAX };
-            let rest = rule.conditions.iter().filter(|c| c.argument != 0).copied();
-            rules.push((rule.verdict, std::iter::once(first).chain(rest).collect()));
-        }
-    }
-    rules
-}
-
-/// Whether a comparison asks for nothing: its mask leaves no bit.
-fn is_vacuous(c: &Condition, arch: &Arch) -> bool {
-    let half = if arch.wide { u64::MAX } else { u64::from(u32::MAX) };
-    c.operator == Operator::MaskedEq && c.mask & half == 0
-}
-
-fn holds(c: &Condition, arch: &Arch, call: &Call) -> bool {
-    let half = if arch.wide { u64::MAX } else { u64::from(u32::MAX) };
-    let argument = call.arguments[usize::from(c.argument)] & half;
-    let (value, mask) = (c.value & half, c.mask & half);
-    match c.operator {
-        Operator::Eq => argument == value,
-        Operator::Ne => argument != value,
-        Operator::Lt => argument < value,
-        Operator::Le => argument <= value,
-        Operator::Gt => argument > value,
-        Operator::Ge => argument >= value,
-        Operator::MaskedEq => argument & mask == value & mask,
-    }
-}
-
 /// Runs both on `count` calls; gives how often each reason was needed.
 fn compare(value: &Value, count: u64, random: &mut Random) -> BTreeMap<Reason, u64> {
     let profile = checked(value);
-    let (ours, theirs) = (compile(&profile).unwrap(), theirs(value, None));
-    let mut values = vec![0, 1, u64::MAX, 1 << 31, 1 << 32, u64::from(u32::MAX)];
-    for condition in profile.rules.iter().flat_map(|rule| &rule.conditions) {
-        for value in [condition.value, condition.mask, condition.value ^ condition.mask] {
-            values.extend([value, value.wrapping_add(1), value.wrapping_sub(1), value ^ 1 << 32]);
-        }
-    }
+    let (ours, theirs) = (split::compile(&profile).unwrap(), theirs(value, None));
+    let values = interesting(&profile);
     // Calls that a rule with conditions is about get half of the inputs.
     let mut with = Vec::new();
     for arch in ARCHES {
@@ -232,8 +176,8 @@ fn compare(value: &Value, count: u64, random: &mut Random) -> BTreeMap<Reason, u
             if i == 0 && random.below(4) == 0 { random.below(26) } else { random.of(&values) }
         });
         let call = Call { number, arch, arguments };
-        let verdicts = [&ours, &theirs.program].map(|program| run(program, &call).unwrap().verdict);
-        let [mine, its] = verdicts;
+        let mine = run_all(&ours, &call).unwrap().verdict;
+        let its = run(&theirs.program, &call).unwrap().verdict;
         if mine != its {
             let reason = reason(&profile, &theirs, &call, mine, its);
             let reason = reason.unwrap_or_else(|| {
@@ -244,13 +188,6 @@ fn compare(value: &Value, count: u64, random: &mut Random) -> BTreeMap<Reason, u
         }
     }
     reasons
-}
-
-fn arch_of(call: &Call) -> Option<&'static Arch> {
-    let x32 = call.number & X32_BIT != 0;
-    ARCHES
-        .into_iter()
-        .find(|arch| arch.audit == call.arch && (arch.audit == X86.audit || (arch.bit != 0) == x32))
 }
 
 /// Whether the part of a libseccomp program for an architecture begins without loading the number.
@@ -270,7 +207,7 @@ fn reason(profile: &Profile, theirs: &Theirs, call: &Call, mine: u32, its: u32) 
     if forgets_number(&theirs.program, call.arch) {
         return Some(Reason::NumberNotLoaded);
     }
-    let arch = arch_of(call)?;
+    let arch = arch_of(&ARCHES, call)?;
     let last = profile.named.iter().filter_map(|name| arch.number(*name)).max();
     if mine == ENOSYS && its == profile.default && last.is_some_and(|last| call.number > last) {
         return Some(Reason::NewerThanProfile);
@@ -280,7 +217,7 @@ fn reason(profile: &Profile, theirs: &Theirs, call: &Call, mine: u32, its: u32) 
         return (its == profile.default).then_some(Reason::NewerThanLibseccomp);
     }
     // What the rules say when they are read one by one.
-    let rules = rules(profile, arch, name);
+    let rules = rules(profile, arch, call.number);
     if rules.iter().any(|(_, conditions)| conditions.iter().all(|c| is_vacuous(c, arch))) {
         return None;
     }
@@ -298,9 +235,9 @@ fn reason(profile: &Profile, theirs: &Theirs, call: &Call, mine: u32, its: u32) 
 
 /// The rules about a call.
 fn brief(profile: &Profile, call: &Call) -> String {
-    let arch = arch_of(call).unwrap_or(&X86_64);
+    let arch = arch_of(&ARCHES, call).unwrap_or(&X86_64);
     let name = arch.name(call.number);
-    let rules = name.map(|name| rules(profile, arch, name));
+    let rules = rules(profile, arch, call.number);
     format!("{} default {:x}: {rules:x?}", name.map_or("", Name::text), profile.default)
 }
 
@@ -391,6 +328,32 @@ fn random_profiles_get_the_same_verdicts() {
         }
     }
     eprintln!("200 random profiles: {count} calls each, {all:?}");
+}
+
+/// 4,096 instructions are what the kernel takes in one program. libseccomp writes a longer one, which it cannot load.
+#[test]
+fn a_profile_of_several_programs_gets_the_same_verdicts() {
+    let calls = ["ioctl", "read", "write", "futex", "prctl", "mmap", "openat", "socket", "semop", "seccomp"];
+    let arg = |index: u8, op: &str, value: u64| json!({"index": index, "op": format!("SCMP_CMP_{op}"), "value": value});
+    for (default, action, op) in [("ERRNO", "ALLOW", "NE"), ("ALLOW", "KILL", "EQ")] {
+        let rules = (0..700).map(|n| {
+            let name = calls[n % calls.len()];
+            let args = [arg(1, "EQ", n as u64 * 5), arg(2, op, n as u64 % 7 + 1)];
+            json!({"names": [name], "action": format!("SCMP_ACT_{action}"), "args": args})
+        });
+        let profile = json!({"defaultAction": format!("SCMP_ACT_{default}"),
+            "syscalls": rules.collect::<Vec<_>>()});
+        let programs = split::compile(&checked(&profile)).unwrap();
+        let theirs = theirs(&profile, None).program;
+        assert!(programs.len() > 1 && theirs.len() > 4096, "{} {}", programs.len(), theirs.len());
+        let reasons = compare(&profile, 100_000, &mut Random(5));
+        eprintln!(
+            "{default}, {action}: {} programs, libseccomp {} instructions, {reasons:?}",
+            programs.len(),
+            theirs.len()
+        );
+        assert!(reasons.keys().all(|reason| *reason == Reason::NewerThanProfile), "{reasons:?}");
+    }
 }
 
 /// What a call costs in instructions, under both.

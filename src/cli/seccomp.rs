@@ -9,9 +9,9 @@ use crate::error::{Error, Result, Wrong};
 use crate::input::{self, Input};
 use crate::json;
 use crate::output;
-use crate::seccomp::compile::compile;
 use crate::seccomp::profile::Profile;
-use crate::seccomp::{default, explain, too_long};
+use crate::seccomp::split::compile;
+use crate::seccomp::{default, explain};
 use crate::spec::Spec;
 use crate::tables::CAPABILITIES;
 
@@ -47,8 +47,8 @@ fn run(context: &Context<'_>) -> Result<i32> {
     let seccomp = spec.linux.seccomp.ok_or_else(none)?;
     let wrong = |wrong: Wrong| flaw(&format!("linux.seccomp.{}", wrong.0), &wrong.1);
     let profile = Profile::check(&seccomp).map_err(wrong)?.ok_or_else(none)?;
-    let program = compile(&profile).ok_or_else(|| flaw("linux.seccomp.syscalls", &too_long()))?;
-    Ok(print(&explain::explain(&profile, &program)))
+    let programs = compile(&profile).map_err(|why| flaw("linux.seccomp.syscalls", &why))?;
+    Ok(print(&explain::explain(&profile, &programs)))
 }
 
 /// Explains the profile of mote's own, for a container without capabilities.

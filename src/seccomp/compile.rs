@@ -99,20 +99,67 @@ struct Entry {
     through: Option<u64>,
 }
 
+/// A verdict, and the conditions that lead to it.
+pub type Judgement = (u32, Vec<Condition>);
+
+/// What a profile says of one call, or a part of that.
+#[derive(Debug, Clone)]
+pub struct Item {
+    /// Where the call is made.
+    pub arch: &'static Arch,
+    /// Its number.
+    pub number: u32,
+    /// Its rules, the ones that count more first; or the verdict if one of them has no conditions.
+    pub rules: Result<Vec<Judgement>, u32>,
+    /// It is about calls alone whose arguments these all hold: what others get is said elsewhere.
+    pub guards: Vec<Guard>,
+}
+
+/// The lower half of an argument lies between two values.
+#[derive(Debug, Clone, Copy)]
+pub struct Guard {
+    /// Which argument.
+    pub argument: u8,
+    /// The least.
+    pub from: u32,
+    /// The greatest.
+    pub to: u32,
+}
+
 /// Rules for a call that differ in their conditions, the ones that count more first: a verdict, and the rules that lead
 /// to it.
 type Classes = Vec<(u32, Vec<Vec<Condition>>)>;
 
 struct Compiler<'p> {
     profile: &'p Profile,
+    /// What becomes of calls that no rule is about.
+    default: Target,
+    /// Whether the program judges calls that no item is about, and not just its share.
+    is_base: bool,
     assembler: Assembler,
     /// Code that compares arguments, for calls that have the same rules; whether for 64 bits.
     written: Vec<(bool, Classes, Target)>,
 }
 
-/// Compiles; `None` when the program is longer than the kernel takes.
+/// Compiles to one program; `None` when it is longer than the kernel takes.
 pub fn compile(profile: &Profile) -> Option<Vec<Instruction>> {
-    let mut compiler = Compiler { profile, assembler: Assembler::default(), written: Vec::new() };
+    let items = items(profile);
+    share(profile, &items, 0..items.len(), true)
+}
+
+/// Compiles a share of what a profile says: the items with an index in `own`, of which no two are about the same call, and
+/// with `is_base` what no item is about. The program allows the rest: that is for others to judge. `None` when it is longer
+/// than the kernel takes.
+pub fn share(
+    profile: &Profile,
+    items: &[Item],
+    own: std::ops::Range<usize>,
+    is_base: bool,
+) -> Option<Vec<Instruction>> {
+    let elsewhere = Target::Return(ALLOW);
+    let default = if is_base { Target::Return(profile.default) } else { elsewhere };
+    let mut compiler =
+        Compiler { profile, default, is_base, assembler: Assembler::default(), written: Vec::new() };
     let mut groups: Vec<Vec<&Arch>> = Vec::new();
     for arch in &profile.arches {
         match groups.iter_mut().find(|group| group.iter().any(|other| other.audit == arch.audit)) {
@@ -121,10 +168,10 @@ pub fn compile(profile: &Profile) -> Option<Vec<Instruction>> {
         }
     }
     // Another architecture than those listed: what libseccomp does with it.
-    let mut entry = Target::Return(KILL_THREAD);
+    let mut entry = if is_base { Target::Return(KILL_THREAD) } else { elsewhere };
     // The machine's own comes last here, and so first in the program.
     for group in groups.iter().rev() {
-        let code = compiler.section(group);
+        let code = compiler.section(group, items, &own);
         let audit = group.first().map_or(0, |arch| arch.audit);
         entry = compiler.assembler.test(JEQ, audit, code, entry, Some(Word::ARCH));
     }
@@ -133,10 +180,22 @@ pub fn compile(profile: &Profile) -> Option<Vec<Instruction>> {
     compiler.assembler.finish()
 }
 
+/// All that a profile says of calls that it names, by architecture and number.
+pub fn items(profile: &Profile) -> Vec<Item> {
+    let mut items = Vec::new();
+    for arch in &profile.arches {
+        items.extend(entries(profile, arch).chunk_by(|a, b| a.number == b.number).filter_map(|entries| {
+            let number = entries.first()?.number;
+            Some(Item { arch, number, rules: in_order(profile, entries, arch.wide), guards: Vec::new() })
+        }));
+    }
+    items
+}
+
 impl Compiler<'_> {
     /// Code for all calls of architectures that the kernel does not tell apart but by a bit of the number.
-    fn section(&mut self, abis: &[&Arch]) -> Target {
-        let default = Target::Return(self.profile.default);
+    fn section(&mut self, abis: &[&Arch], items: &[Item], own: &std::ops::Range<usize>) -> Target {
+        let default = self.default;
         let mut ranges = Vec::new();
         for arch in abis {
             add(&mut ranges, arch.bit, default, 0);
@@ -144,14 +203,19 @@ impl Compiler<'_> {
             let hot = HOT.iter().filter(|_| arch.bit == 0);
             let hot = hot.filter_map(|(name, weight)| Some((arch.number(Name::of(name)?)?, *weight)));
             let hot: Vec<(u32, u32)> = hot.collect();
-            for entries in entries(self.profile, arch).chunk_by(|a, b| a.number == b.number) {
-                let Some(&Entry { number, .. }) = entries.first() else { continue };
-                let target = self.decide(entries, arch.wide);
-                let weight = hot.iter().find(|(other, _)| *other == number).map_or(0, |(_, weight)| *weight);
+            let here = items.iter().enumerate().filter(|(_, item)| std::ptr::eq(item.arch, *arch));
+            // Of several parts of what is said about a call the own one comes first.
+            let mut here: Vec<(u32, bool, &Item)> =
+                here.map(|(at, item)| (item.number, !own.contains(&at), item)).collect();
+            here.sort_by_key(|(number, others, _)| (*number, *others));
+            here.dedup_by_key(|(number, ..)| *number);
+            for (number, others, item) in here {
+                let target = if others { Target::Return(ALLOW) } else { self.item(item) };
+                let weight = hot.iter().find(|(other, _)| *other == number && !others).map_or(0, |(_, w)| *w);
                 add(&mut ranges, number, target, weight);
                 add(&mut ranges, number + 1, default, 0);
             }
-            if let Some(last) = self.last_known(arch) {
+            if let Some(last) = self.last_known(arch).filter(|_| self.is_base) {
                 add(&mut ranges, last + 1, Target::Return(ENOSYS), 0);
             }
         }
@@ -159,7 +223,7 @@ impl Compiler<'_> {
             && only.audit == AUDIT_X86_64
         {
             // x32 without being asked for is another architecture. -1 is what a tracer makes of a call that it skips.
-            add(&mut ranges, X32_BIT, Target::Return(KILL_THREAD), 0);
+            add(&mut ranges, X32_BIT, if self.is_base { Target::Return(KILL_THREAD) } else { default }, 0);
             add(&mut ranges, u32::MAX, default, 0);
         }
         let tree = self.assembler.search(&ranges, Some(Word::NUMBER));
@@ -176,17 +240,29 @@ impl Compiler<'_> {
         }
     }
 
-    /// Where a call leads for which there are these rules.
-    fn decide(&mut self, entries: &[Entry], wide: bool) -> Target {
-        let rules = match in_order(self.profile, entries, wide) {
-            Ok(rules) => rules,
-            Err(verdict) => return Target::Return(verdict),
+    /// Where a call leads that an item is about.
+    fn item(&mut self, item: &Item) -> Target {
+        let mut target = match &item.rules {
+            Ok(rules) => self.decide(rules, item.arch.wide),
+            Err(verdict) => Target::Return(*verdict),
         };
+        let elsewhere = Target::Return(ALLOW);
+        for Guard { argument, from, to } in &item.guards {
+            let word = Word::low(*argument);
+            target = self.assembler.test(JGE, *from, target, elsewhere, Some(word));
+            target = self.assembler.test(JGT, *to, elsewhere, target, Some(word));
+            target = self.assembler.load(word, target);
+        }
+        target
+    }
+
+    /// Where a call leads for which there are these rules.
+    fn decide(&mut self, rules: &[Judgement], wide: bool) -> Target {
         let mut classes: Classes = Vec::new();
         for (verdict, conditions) in rules {
             match classes.last_mut() {
-                Some((last, rules)) if *last == verdict => rules.push(conditions),
-                _ => classes.push((verdict, vec![conditions])),
+                Some((last, rules)) if last == verdict => rules.push(conditions.clone()),
+                _ => classes.push((*verdict, vec![conditions.clone()])),
             }
         }
         if let Some((.., target)) = self.written.iter().find(|(w, other, _)| *w == wide && *other == classes)
@@ -335,11 +411,11 @@ fn entries(profile: &Profile, arch: &Arch) -> Vec<Entry> {
 }
 
 /// The rules for one call with their conditions, the ones that count more first; or the verdict if one of them has none.
-fn in_order(profile: &Profile, entries: &[Entry], wide: bool) -> Result<Vec<(u32, Vec<Condition>)>, u32> {
+fn in_order(profile: &Profile, entries: &[Entry], wide: bool) -> Result<Vec<Judgement>, u32> {
     let rules = entries.iter().filter_map(|entry| Some((entry, profile.rules.get(entry.rule)?)));
     let narrowed =
         |(entry, rule): (&Entry, &Rule)| (rule.verdict, conditions(&rule.conditions, entry.through, wide));
-    let mut rules: Vec<(u32, Vec<Condition>)> = rules.map(narrowed).collect();
+    let mut rules: Vec<Judgement> = rules.map(narrowed).collect();
     if let Some((verdict, _)) = rules.iter().find(|(_, conditions)| conditions.is_empty()) {
         return Err(*verdict);
     }
@@ -348,7 +424,7 @@ fn in_order(profile: &Profile, entries: &[Entry], wide: bool) -> Result<Vec<(u32
 }
 
 /// The rules with conditions for one call, the ones that count more first.
-pub fn rules_for(profile: &Profile, arch: &Arch, number: u32) -> Vec<(u32, Vec<Condition>)> {
+pub fn rules_for(profile: &Profile, arch: &Arch, number: u32) -> Vec<Judgement> {
     let mut entries = entries(profile, arch);
     entries.retain(|entry| entry.number == number);
     in_order(profile, &entries, arch.wide).unwrap_or_default()
@@ -385,7 +461,7 @@ fn add(ranges: &mut Vec<Range>, start: u32, target: Target, weight: u32) {
 }
 
 /// The lower half.
-fn low(value: u64) -> u32 {
+pub fn low(value: u64) -> u32 {
     let [a, b, c, d, ..] = value.to_le_bytes();
     u32::from_le_bytes([a, b, c, d])
 }

@@ -1,14 +1,15 @@
-//! A program in words, for a person who reviews what a profile means. Verdicts and costs are those of the program itself,
-//! which is run for each number at which the verdict may change.
+//! A profile in words, for a person who reviews what it means. Verdicts and costs are those of the programs themselves,
+//! which are run for each number at which the verdict may change.
 
 use std::fmt::{self, Write as _};
 
 use nix::errno::Errno;
 
-use super::assembler::{Call, Run, run};
+use super::assembler::{Call, Run};
 use super::compile::rules_for;
 use super::names::{Arch, Name};
 use super::profile::{self, ACTION, Condition, ERRNO, FLAGS, Operator, Profile, TRACE};
+use super::split::run_all;
 use crate::sys::seccomp::{BPF_MAXINSNS, Instruction};
 
 /// Numbers that get the same verdict, or one call with conditions.
@@ -19,15 +20,24 @@ struct Range {
     most: usize,
 }
 
-/// Explains `program`, which was made of `profile`.
-pub fn explain(profile: &Profile, program: &[Instruction]) -> String {
+/// Explains `programs`, which were made of `profile`.
+pub fn explain(profile: &Profile, programs: &[Vec<Instruction>]) -> String {
     let mut out = String::new();
-    let _ = write(&mut out, profile, program); // to a String
+    let _ = write(&mut out, profile, programs); // to a String
     out
 }
 
-fn write(out: &mut String, profile: &Profile, program: &[Instruction]) -> fmt::Result {
-    writeln!(out, "instructions    {} of {BPF_MAXINSNS}", program.len())?;
+fn write(out: &mut String, profile: &Profile, programs: &[Vec<Instruction>]) -> fmt::Result {
+    for program in programs {
+        writeln!(out, "instructions    {} of {BPF_MAXINSNS}", program.len())?;
+    }
+    if programs.len() > 1 {
+        writeln!(
+            out,
+            "filters         {}, which all judge each call: the most restrictive verdict counts",
+            programs.len()
+        )?;
+    }
     writeln!(out, "default         {}", Verdict(profile.default))?;
     writeln!(
         out,
@@ -41,7 +51,7 @@ fn write(out: &mut String, profile: &Profile, program: &[Instruction]) -> fmt::R
     }
     for arch in &profile.arches {
         writeln!(out, "\n{}\n{:<15} {:<34} {:<6} calls", arch.word, "numbers", "verdict", "cost")?;
-        for range in ranges(arch, program) {
+        for range in ranges(arch, programs) {
             line(out, profile, arch, &range)?;
         }
     }
@@ -49,7 +59,7 @@ fn write(out: &mut String, profile: &Profile, program: &[Instruction]) -> fmt::R
 }
 
 /// The ranges of an architecture, up to the end of its numbers.
-fn ranges(arch: &Arch, program: &[Instruction]) -> Vec<Range> {
+fn ranges(arch: &Arch, programs: &[Vec<Instruction>]) -> Vec<Range> {
     // A verdict changes at a call and behind one, and nowhere else.
     let named = Name::all().filter_map(|name| arch.number(name));
     let mut starts: Vec<u32> = named.flat_map(|number| [number, number + 1]).chain([arch.bit]).collect();
@@ -58,7 +68,7 @@ fn ranges(arch: &Arch, program: &[Instruction]) -> Vec<Range> {
     let mut ranges: Vec<Range> = Vec::new();
     for (i, &first) in starts.iter().enumerate() {
         let call = Call { number: first, arch: arch.audit, arguments: [0; 6] };
-        let Some(this) = run(program, &call) else { continue };
+        let Some(this) = run_all(programs, &call) else { continue };
         let last = starts.get(i + 1).map_or(first, |next| next - 1);
         match ranges.last_mut() {
             Some(range)

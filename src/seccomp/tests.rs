@@ -3,10 +3,16 @@
 use super::assembler::{Call, run};
 use super::compile::compile;
 use super::names::{AARCH64, ARCHES, ARM, Arch, NATIVE, Name, RISCV64, X32, X32_BIT, X86, X86_64};
-use super::profile::{ACTION, ALLOW, Condition, ERRNO, KILL_THREAD, LOG, Operator, Profile, TRACE};
+use super::profile::{ALLOW, Condition, ERRNO, KILL_THREAD, LOG, NOTIFY, Operator, Profile, TRACE};
+use super::split::{self, run_all};
+use super::{self as api};
 use crate::error::Wrong;
 use crate::json;
 use crate::spec::{Seccomp, Spec};
+use model::{OPERATORS, Random, interesting, meaning};
+
+#[path = "../../tests/seccomp/model.rs"]
+mod model;
 
 const DOCKER: &str = include_str!("../../tests/samples/docker20-bridge.json");
 const PODMAN: &str = include_str!("../../tests/samples/podman43-p1.json");
@@ -29,94 +35,12 @@ fn sample(config: &str, native: &'static Arch) -> Profile {
     checked.and_then(Result::ok).flatten().unwrap_or_else(|| unreachable!())
 }
 
-/// What the rules say, read one by one.
-fn meaning(profile: &Profile, call: &Call) -> u32 {
-    let x32 = call.number & X32_BIT != 0;
-    let arches = profile.arches.iter().filter(|arch| arch.audit == call.arch);
-    let Some(arch) = arches.clone().find(|arch| arch.audit != X86_64.audit || (arch.bit != 0) == x32) else {
-        let native = call.number == u32::MAX && arches.count() > 0;
-        return if native { profile.default } else { KILL_THREAD };
-    };
-    let half = if arch.wide { u64::MAX } else { u64::from(u32::MAX) };
-    let holds = |c: &Condition| {
-        let argument = call.arguments[usize::from(c.argument)] & half;
-        let (value, mask) = (c.value & half, c.mask & half);
-        match c.operator {
-            Operator::Eq => argument == value,
-            Operator::Ne => argument != value,
-            Operator::Lt => argument < value,
-            Operator::Le => argument <= value,
-            Operator::Gt => argument > value,
-            Operator::Ge => argument >= value,
-            Operator::MaskedEq => argument & mask == value & mask,
-        }
-    };
-    let rules: Vec<_> = profile
-        .entries
-        .iter()
-        .filter(|(name, _)| arch.number(*name) == Some(call.number))
-        .map(|(_, rule)| &profile.rules[*rule])
-        .collect();
-    // A mask that leaves nothing asks for nothing.
-    let vacuous = |c: &Condition| c.operator == Operator::MaskedEq && c.mask & half == 0;
-    if let Some(plain) = rules.iter().find(|rule| rule.conditions.iter().all(vacuous)) {
-        return plain.verdict;
-    }
-    let holding = rules.iter().filter(|rule| rule.conditions.iter().all(holds));
-    if let Some(rule) = holding.min_by_key(|rule| (rule.verdict & ACTION).cast_signed()) {
-        return rule.verdict;
-    }
-    let last = profile.named.iter().filter_map(|name| arch.number(*name)).max();
-    let passes = matches!(profile.default & ACTION, ALLOW | LOG | TRACE);
-    if !passes && last.is_some_and(|last| call.number > last) {
-        return ERRNO | libc::ENOSYS.unsigned_abs();
-    }
-    profile.default
-}
-
-/// Numbers from nowhere in particular, the same in every run.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
-    }
-
-    fn of<T: Copy>(&mut self, all: &[T]) -> T {
-        all[usize::try_from(self.below(all.len() as u64)).unwrap_or(0)]
-    }
-}
-
-/// Values at which comparisons of this profile turn, and some others.
-fn interesting(profile: &Profile) -> Vec<u64> {
-    let mut values = vec![0, 1, u64::MAX, 1 << 31, 1 << 32, u64::from(u32::MAX)];
-    for condition in profile.rules.iter().flat_map(|rule| &rule.conditions) {
-        for value in [condition.value, condition.mask, condition.value & condition.mask, !condition.mask] {
-            values.extend([
-                value,
-                value.wrapping_add(1),
-                value.wrapping_sub(1),
-                value ^ 1 << 32,
-                value ^ 1 << 63,
-            ]);
-        }
-    }
-    values
-}
-
 fn compare(profile: &Profile, count: u64, random: &mut Random) {
-    let program = compile(profile).unwrap_or_else(|| unreachable!("too long"));
+    let programs = split::compile(profile).unwrap_or_else(|why| unreachable!("{why}"));
     let values = interesting(profile);
     let audits: Vec<u32> = profile.arches.iter().map(|arch| arch.audit).chain([0, X86.audit]).collect();
     let one = |call: Call| {
-        let verdict = run(&program, &call).map(|run| run.verdict);
+        let verdict = run_all(&programs, &call).map(|run| run.verdict);
         assert_eq!(verdict, Some(meaning(profile, &call)), "{call:x?} under {profile:?}");
     };
     for number in (0..520).chain(X32_BIT..X32_BIT + 560).chain([X32_BIT - 1, u32::MAX - 1, u32::MAX]) {
@@ -166,16 +90,7 @@ fn random_profile(random: &mut Random) -> Profile {
         let mut conditions = Vec::new();
         for argument in 0..6 {
             if random.below(4) == 0 {
-                let operators = [
-                    Operator::Eq,
-                    Operator::Ne,
-                    Operator::Lt,
-                    Operator::Le,
-                    Operator::Gt,
-                    Operator::Ge,
-                    Operator::MaskedEq,
-                ];
-                let operator = random.of(&operators);
+                let operator = random.of(&OPERATORS);
                 let mask = if operator == Operator::MaskedEq { random.of(&values) } else { u64::MAX };
                 conditions.push(Condition { argument, operator, value: random.of(&values) & mask, mask });
             }
@@ -316,16 +231,101 @@ fn a_profile_that_says_the_same_of_everything_is_one_instruction() {
     }
 }
 
+/// A profile with these rules.
+fn of_rules(default: &str, rules: &[String]) -> Profile {
+    let text = format!(r#"{{"defaultAction":"SCMP_ACT_{default}","syscalls":[{}]}}"#, rules.join(","));
+    profile(&text, NATIVE)
+}
+
+/// A rule with these comparisons: index, operator, value.
+fn rule(name: &str, action: &str, args: &[(u8, &str, u64)]) -> String {
+    let args = args
+        .iter()
+        .map(|(index, op, value)| format!(r#"{{"index":{index},"value":{value},"op":"SCMP_CMP_{op}"}}"#));
+    let args = args.collect::<Vec<_>>().join(",");
+    format!(r#"{{"names":["{name}"],"action":"SCMP_ACT_{action}","errnoRet":9,"args":[{args}]}}"#)
+}
+
+/// Rules for several calls, of which each fits in one program.
+fn about_many_calls(action: &str) -> Vec<String> {
+    let calls = ["ioctl", "read", "write", "futex", "prctl", "mmap", "openat"];
+    let rules = (0..).zip(calls).flat_map(|(i, name)| (0..200).map(move |n| (name, n * 7 + i)));
+    rules.map(|(name, n)| rule(name, action, &[(1, "NE", n), (2, "GT", n)])).collect()
+}
+
+/// How many programs there are, after all of them were compared with what the profile says.
+fn programs(profile: &Profile) -> usize {
+    compare(profile, 3_000, &mut Random(31));
+    let programs = split::compile(profile).unwrap_or_default();
+    assert!(programs.iter().all(|program| (1..=4096).contains(&program.len())));
+    programs.len()
+}
+
 #[test]
-fn a_profile_too_long_for_the_kernel_is_refused() {
-    let rule = |n: u64| {
+fn a_profile_too_long_for_one_program_becomes_several_by_its_calls() {
+    assert_eq!(programs(&of_rules("ERRNO", &about_many_calls("ALLOW"))), 4);
+}
+
+#[test]
+fn the_rules_for_one_call_are_divided_where_that_means_the_same() {
+    // By the value of an argument that all of them compare for equality.
+    let equal: Vec<_> =
+        (0..1200).map(|n| rule("ioctl", "ALLOW", &[(1, "EQ", n * 5), (2, "GT", n)])).collect();
+    assert_eq!(programs(&of_rules("ERRNO", &equal)), 5);
+    // By rules that are all more restrictive than the default. The first of the file counts among different errors.
+    let denies = |n: u64| {
         format!(
-            r#"{{"names":["ioctl"],"action":"SCMP_ACT_ALLOW","args":[{{"index":1,"value":{n},"op":"SCMP_CMP_NE"}},{{"index":2,"value":{n},"op":"SCMP_CMP_GT"}}]}}"#
+            r#"{{"names":["ioctl"],"action":"SCMP_ACT_ERRNO","errnoRet":{},"args":[
+        {{"index":1,"value":{},"op":"SCMP_CMP_GT"}},{{"index":2,"value":{n},"op":"SCMP_CMP_NE"}}]}}"#,
+            n % 90 + 1,
+            4000 - n * 2
         )
     };
-    let rules: Vec<_> = (0..3000).map(|n| rule(n * 7)).collect();
-    let text = format!(r#"{{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{}]}}"#, rules.join(","));
-    assert_eq!(compile(&profile(&text, NATIVE)), None);
+    let restrictive: Vec<_> = (0..1000).map(denies).collect();
+    assert_eq!(programs(&of_rules("ALLOW", &restrictive)), 4);
+}
+
+#[test]
+fn what_must_not_be_divided_is_refused_by_its_name() {
+    let why = |default: &str, rules: &[String]| split::compile(&of_rules(default, rules)).unwrap_err();
+    let many = |name: &str, action: &str, count: u64| -> Vec<String> {
+        (0..count).map(|n| rule(name, action, &[(1, "NE", n * 7), (2, "GT", n * 7)])).collect()
+    };
+    assert!(why("ERRNO", &many("ioctl", "ALLOW", 3000)).starts_with("the rules for ioctl of "));
+    // Another seccomp(2) could not be loaded, and a second listener is not to be had.
+    assert!(why("ALLOW", &many("seccomp", "ERRNO", 3000)).contains("seccomp(2)"));
+    let mut notifies = of_rules("ALLOW", &many("ioctl", "ERRNO", 3000));
+    notifies.rules.iter_mut().for_each(|rule| rule.verdict = NOTIFY);
+    assert!(split::compile(&notifies).unwrap_err().contains("SCMP_ACT_NOTIFY"));
+    // 32768 in all.
+    let calls = [
+        "ioctl", "read", "write", "futex", "prctl", "mmap", "openat", "close", "fcntl", "poll", "lseek",
+        "brk",
+    ];
+    let all: Vec<_> = calls.iter().flat_map(|name| many(name, "ERRNO", 600)).collect();
+    assert!(why("ALLOW", &all).contains("32768"), "{}", why("ALLOW", &all));
+}
+
+#[test]
+fn the_filter_that_the_listener_and_seccomp_itself_are_in_is_the_first() {
+    let mut rules = about_many_calls("ERRNO");
+    rules.push(rule("seccomp", "ERRNO", &[]));
+    rules.push(rule("umask", "TRAP", &[]));
+    let mut profile = of_rules("ALLOW", &rules);
+    profile
+        .rules
+        .iter_mut()
+        .filter(|rule| rule.verdict == 0x0003_0000)
+        .for_each(|rule| rule.verdict = NOTIFY);
+    let programs = split::compile(&profile).unwrap_or_default();
+    assert!(programs.len() > 1);
+    for name in ["seccomp", "umask"] {
+        let number = Name::of(name).and_then(|name| NATIVE.number(name)).unwrap_or(0);
+        let call = Call { number, arch: NATIVE.audit, arguments: [0; 6] };
+        for (i, program) in programs.iter().enumerate() {
+            assert_eq!(run(program, &call).map(|run| run.verdict == ALLOW), Some(i > 0), "{name} {i}");
+        }
+    }
 }
 
 #[test]
@@ -357,15 +357,15 @@ fn hot_calls_are_near_the_root() {
 #[test]
 fn a_filter_is_kept_and_read_back() {
     let filter = super::Filter {
-        program: compile(&sample(DOCKER, &X86_64)).unwrap_or_default(),
+        programs: vec![compile(&sample(DOCKER, &X86_64)).unwrap_or_default(), vec![]],
         flags: 6,
         listener: None,
     };
     let bytes = filter.to_bytes();
-    assert_eq!(bytes.len(), 4 + filter.program.len() * 8);
-    let read = super::Filter::from_bytes(&bytes).map(|read| (read.flags, read.program == filter.program));
+    assert_eq!(bytes.len(), 4 + 4 + filter.programs[0].len() * 8 + 4);
+    let read = super::Filter::from_bytes(&bytes).map(|read| (read.flags, read.programs == filter.programs));
     assert_eq!(read, Some((6, true)));
-    for cut in [0, 3, bytes.len() - 1] {
+    for cut in [0, 3, 4, 7, bytes.len() - 5, bytes.len() - 1] {
         assert!(super::Filter::from_bytes(bytes.get(..cut).unwrap_or_default()).is_none(), "{cut}");
     }
 }

@@ -151,9 +151,9 @@ fn steps(plan: &Plan<'_>, gear: &Gear<'_>) -> Result<Infallible, Failure> {
     let program = become_process(process, gear, terminal, &mut buffer)?;
     match gear.start {
         None => {
-            hook(plan, When::StartContainer)?;
+            let filtered = start_hooks(plan)?;
             write(gear.report, &Failure::READY).at(Stage::Exec, 0)?;
-            execute(process, program)
+            execute(process, program, filtered)
         }
         Some(start) => wait_and_execute(plan, program, gear, start),
     }
@@ -215,7 +215,7 @@ fn steps_inside(entrance: &Entrance<'_>, gear: &Gear<'_>) -> Result<Infallible, 
     let mut buffer = [0; file::PATH_MAX];
     let program = become_process(process, gear, terminal, &mut buffer)?;
     write(gear.report, &Failure::READY).at(Stage::Exec, 0)?;
-    execute(process, program)
+    execute(process, program, false)
 }
 
 /// A pseudoterminal of the container's devpts, whose master is sent away.
@@ -468,21 +468,38 @@ fn wait_and_execute(
     let starter = socket::accept(start).at(Stage::Start, 0)?;
     // From here on the parent is gone, and what happens goes to whoever started it. If that one is gone as well the
     // container runs all the same: it was started.
-    let Err(failure) = hook(plan, When::StartContainer).and_then(|()| {
+    let Err(failure) = start_hooks(plan).and_then(|filtered| {
         let _ = match gear.notify {
             Some(notify) => socket::send_fd(starter.as_fd(), &Failure::READY, notify),
             None => socket::send(starter.as_fd(), &Failure::READY),
         };
-        execute(&plan.process, program)
+        execute(&plan.process, program, filtered)
     });
     let _ = socket::send(starter.as_fd(), &failure.to_bytes());
     exit_now(1)
 }
 
-fn execute(process: &Process<'_>, program: &CStr) -> Result<Infallible, Failure> {
-    if process.no_new_privileges && !process.has_listener() {
+/// Runs the startContainer hooks, which the filter judges like the program: their files are the container's. Says whether it is
+/// loaded.
+fn start_hooks(plan: &Plan<'_>) -> Result<bool, Failure> {
+    let any = plan.hooks.any(&[When::StartContainer]);
+    if any {
+        filter(&plan.process)?;
+        hook(plan, When::StartContainer)?;
+    }
+    Ok(any)
+}
+
+/// Loads the filter if it is not there yet.
+fn filter(process: &Process<'_>) -> Result<(), Failure> {
+    let late = process.no_new_privileges && !process.has_listener();
+    if late { process::filter(process).map(drop) } else { Ok(()) }
+}
+
+fn execute(process: &Process<'_>, program: &CStr, filtered: bool) -> Result<Infallible, Failure> {
+    if !filtered {
         // The last step before: of mote's own calls the filter sees execve alone.
-        process::filter(process)?;
+        filter(process)?;
     }
     exec::execve(program, &process.args, &process.env).at(Stage::Exec, 0)
 }

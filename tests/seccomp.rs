@@ -219,6 +219,21 @@ fn the_profiles_of_engines_hold_their_shells() {
     }
 }
 
+/// So do runc and crun.
+#[test]
+fn start_container_hooks_are_judged_like_the_program() {
+    let t = Test::new();
+    for &nnp in with_and_without() {
+        let script = "grep Seccomp: /proc/self/status >/tmp/hook; test -e /proc/self/status";
+        let mut config = spec(&["sh", "-c", "cat /tmp/hook; grep Seccomp: /proc/self/status"]);
+        common::add_mount(&mut config, "/tmp", "tmpfs", "tmpfs", &[]);
+        config["process"]["noNewPrivileges"] = json!(nnp);
+        config["linux"]["seccomp"] = but_getppid("SCMP_ACT_ERRNO");
+        config["hooks"]["startContainer"] = json!([{"path": "/bin/sh", "args": ["sh", "-c", script]}]);
+        assert_eq!(t.run(&config).ok(), "Seccomp:\t2\nSeccomp:\t2\n", "{nnp}");
+    }
+}
+
 /// no_new_privs and not; runc 1.1 panics without.
 fn with_and_without() -> &'static [bool] {
     if common::is_mote() { &[true, false] } else { &[true] }

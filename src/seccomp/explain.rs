@@ -139,7 +139,12 @@ impl fmt::Display for Verdict {
         match action {
             ERRNO => {
                 let errno = Errno::from_raw(i32::try_from(data).unwrap_or(0));
-                let words = if errno == Errno::UnknownErrno { "unknown" } else { crate::error::words(errno) };
+                let words = match errno {
+                    Errno::UnknownErrno => "unknown",
+                    // As the program sees it; elsewhere the words advise who starts it.
+                    Errno::ENOSYS => "function not implemented",
+                    _ => crate::error::words(errno),
+                };
                 write!(f, " {data} ({words})")
             }
             TRACE => write!(f, " {data}"),

@@ -287,7 +287,8 @@ fn the_rules_for_one_call_are_divided_where_that_means_the_same() {
 
 #[test]
 fn what_must_not_be_divided_is_refused_by_its_name() {
-    let why = |default: &str, rules: &[String]| split::compile(&of_rules(default, rules)).unwrap_err();
+    let why =
+        |default: &str, rules: &[String]| split::compile(&of_rules(default, rules)).err().unwrap_or_default();
     let many = |name: &str, action: &str, count: u64| -> Vec<String> {
         (0..count).map(|n| rule(name, action, &[(1, "NE", n * 7), (2, "GT", n * 7)])).collect()
     };
@@ -296,7 +297,7 @@ fn what_must_not_be_divided_is_refused_by_its_name() {
     assert!(why("ALLOW", &many("seccomp", "ERRNO", 3000)).contains("seccomp(2)"));
     let mut notifies = of_rules("ALLOW", &many("ioctl", "ERRNO", 3000));
     notifies.rules.iter_mut().for_each(|rule| rule.verdict = NOTIFY);
-    assert!(split::compile(&notifies).unwrap_err().contains("SCMP_ACT_NOTIFY"));
+    assert!(split::compile(&notifies).err().unwrap_or_default().contains("SCMP_ACT_NOTIFY"));
     // 32768 in all.
     let calls = [
         "ioctl", "read", "write", "futex", "prctl", "mmap", "openat", "close", "fcntl", "poll", "lseek",

@@ -282,7 +282,7 @@ fn the_rules_for_one_call_are_divided_where_that_means_the_same() {
         )
     };
     let restrictive: Vec<_> = (0..1000).map(denies).collect();
-    assert_eq!(programs(&of_rules("ALLOW", &restrictive)), 4);
+    assert_eq!(programs(&of_rules("ALLOW", &restrictive)), 5);
 }
 
 #[test]

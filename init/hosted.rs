@@ -23,7 +23,7 @@ use nix::unistd::{Pid, geteuid};
 use crate::event::{self, Sources};
 use crate::paths::{self, Paths};
 use crate::world::{TABLES, World};
-use crate::{boot, clock, history, namespaces, start};
+use crate::{boot, clock, history, namespaces, network, start};
 
 /// How long slow containers may hold up the log writer and the control socket.
 const BOOT_MS: u64 = 5_000;
@@ -32,7 +32,10 @@ const BOOT_MS: u64 = 5_000;
 const SOCKET_BYTES: usize = 107;
 
 /// Supervises the pods of a directory until it is asked to end. Returns only what keeps it from beginning.
-pub fn run(run: &'static str, [manifests, bundles, logs, volumes]: [&'static str; 4]) -> Result<i32> {
+pub fn run(
+    run: &'static str,
+    [manifests, bundles, logs, volumes, settings]: [&'static str; 5],
+) -> Result<i32> {
     if !geteuid().is_root() {
         return Err(Error::Usage("supervise: needs root, as containers of pods do".into()));
     }
@@ -42,6 +45,7 @@ pub fn run(run: &'static str, [manifests, bundles, logs, volumes]: [&'static str
     let pods = pods_cgroup(&cgroups, run)?;
     let paths: &'static Paths = Box::leak(Box::new(Paths {
         device: false,
+        settings,
         manifests,
         bundles,
         volumes,
@@ -155,6 +159,7 @@ pub fn leave(world: &World<'_>) -> ! {
             warn!("{e}; it stays");
         }
     }
+    network::close(world.paths);
     for kind in pin::KINDS {
         let pins = &Path::new(world.paths.run).join(kind.dir);
         while umount2(pins, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW).is_ok() {}

@@ -22,6 +22,7 @@ mod manifest;
 mod memory;
 mod name;
 mod namespaces;
+mod network;
 mod paths;
 mod pods;
 mod poll;

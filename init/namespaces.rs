@@ -15,7 +15,8 @@ use nix::sys::stat::fstat;
 use nix::unistd::sethostname;
 
 use crate::line::Line;
-use crate::manifest::Pod;
+use crate::manifest::{Mode, Pod};
+use crate::network;
 use crate::paths::Paths;
 use crate::world::PodRow;
 
@@ -49,13 +50,15 @@ impl Shared {
 
 /// Makes or adopts the namespaces of `pod`. Runs in the starter, which is left in those that are new.
 pub fn enter(paths: &Paths, pod: &Pod, held: &Held) -> Result<Shared> {
+    let home = network::home(&pod.network)?;
     let mut shared = Shared { joins: Vec::new(), pins: Vec::new(), netns: 0 };
+    let host_network = pod.network.mode == Mode::Host;
     let several = pod.containers.len() > 1;
     for (kind, held) in pin::KINDS.iter().zip(held) {
         let (host, pinned) = match kind.flag {
-            CloneFlags::CLONE_NEWNET => (pod.host_network, true),
+            CloneFlags::CLONE_NEWNET => (host_network, true),
             // Kubernetes, too, gives a pod in the device's network the device's name.
-            CloneFlags::CLONE_NEWUTS => (pod.host_network, several),
+            CloneFlags::CLONE_NEWUTS => (host_network, several),
             _ => (false, several),
         };
         if host {
@@ -66,21 +69,27 @@ pub fn enter(paths: &Paths, pod: &Pod, held: &Held) -> Result<Shared> {
                 pin::prepare(&dir)?; // that of the network is made at boot
             }
             let held = held.as_ref().map(|fd| fd.as_fd());
-            let pin = pin::ensure(kind, &dir, pod.name.as_str(), held, &mut || first(kind, pod))?;
+            let pin = pin::ensure(kind, &dir, pod.name.as_str(), held, &mut || first(paths, kind, pod))?;
             shared.add(kind, pin);
         }
     }
+    if let (Some(home), Some(pin)) = (home, shared.pins.first()) {
+        network::attach(paths, pod, &home, pin)?;
+    }
     shared.netns = match shared.pins.first() {
-        Some(pin) if !pod.host_network => pin.inode,
+        Some(pin) if !host_network => pin.inode,
         _ => pin::own(&pin::NET)?.inode,
     };
     Ok(shared)
 }
 
 /// What is done once, in a namespace that is new.
-fn first(kind: &Kind, pod: &Pod) -> Result<()> {
+fn first(paths: &Paths, kind: &Kind, pod: &Pod) -> Result<()> {
     match (kind.flag, &pod.hostname) {
-        (CloneFlags::CLONE_NEWNET, _) => net::loopback_up().during("set up", "lo"),
+        (CloneFlags::CLONE_NEWNET, _) => {
+            network::anew(paths, &pod.network, pod.name.as_str())?;
+            net::loopback_up().during("set up", "lo")
+        }
         (CloneFlags::CLONE_NEWUTS, Some(name)) => {
             sethostname(name.as_str()).during("sethostname", name.as_str())
         }
@@ -109,9 +118,10 @@ fn is(fd: &OwnedFd, inode: u64) -> bool {
     fstat(fd).is_ok_and(|stat| stat.st_ino == inode)
 }
 
-/// Removes the pins of the pod `name`, and with them the namespaces, unless a process or PID 1 has hold of them.
+/// Removes the network and the pins of the pod `name`, and with them the namespaces, unless a process or PID 1 has hold of
+/// them.
 pub fn remove(paths: &Paths, name: &str) -> Result<()> {
-    let mut result = Ok(());
+    let mut result = network::detach(paths, name);
     for kind in pin::KINDS {
         let dir = Path::new(paths.run).join(kind.dir);
         if dir.exists() {
@@ -124,6 +134,7 @@ pub fn remove(paths: &Paths, name: &str) -> Result<()> {
 /// Removes all that pods of another time have left: of those in the table, what is no namespace any more.
 pub fn sweep(paths: &Paths, pods: &[PodRow]) {
     let known = |name: &str| pods.iter().any(|pod| pod.name.as_str() == name);
+    network::sweep(paths, &known);
     for kind in pin::KINDS {
         match pin::sweep(kind, &Path::new(paths.run).join(kind.dir), &known) {
             Ok(0) => {}

@@ -5,6 +5,8 @@
 pub struct Paths {
     /// Whether this is the device's own PID 1, to whom everything on it belongs.
     pub device: bool,
+    /// What the device is told: `init.json`.
+    pub settings: &'static str,
     /// The manifests.
     pub manifests: &'static str,
     /// The bundles, each a directory.
@@ -28,6 +30,7 @@ pub struct Paths {
 /// Those of a device.
 pub static DEVICE: Paths = Paths {
     device: true,
+    settings: "/etc/mote/init.json",
     manifests: "/etc/mote/manifests",
     bundles: "/var/lib/mote/bundles",
     volumes: "/var/lib/mote/volumes",

@@ -4,6 +4,7 @@
 //! | --- | --- | --- |
 //! | `"hostname"` | `mote.hostname=` | the device's name |
 //! | `"log"` | `mote.log=` | `error`, `warn`, `info` or `debug` |
+//! | `"network"` | | read by `network/settings.rs` when a pod needs it |
 //! | `"sysctls"` | `mote.sysctl.<name>=` | written below /proc/sys; dots as sysctl(8) has them |
 //! | | `mote.demo=` | seconds after which the device shows itself and powers off |
 //!
@@ -52,7 +53,7 @@ impl Settings {
     /// Reads both sources; `warn` takes each complaint.
     pub fn read(warn: &mut dyn FnMut(String)) -> Self {
         let mut settings = Self::new();
-        let file = Path::new("/etc/mote/init.json");
+        let file = Path::new(crate::paths::DEVICE.settings);
         match input::read(file, FILE_BYTES) {
             Ok(Input::Text(text)) => settings.file(&text, warn),
             Ok(_) => warn("init.json: not a regular file of at most 64 KiB; left aside".to_owned()),
@@ -83,7 +84,7 @@ impl Settings {
             self.set(&format!("sysctl.{}", name.decode()), &value.decode(), source, warn);
         }
         for (key, _) in fields::members(std::str::from_utf8(text).unwrap_or("")) {
-            if !["hostname", "log", "sysctls"].contains(&key) {
+            if !["hostname", "log", "network", "sysctls"].contains(&key) {
                 warn(format!("init.json: {key}: not a key that mote knows; left aside"));
             }
         }

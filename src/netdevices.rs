@@ -14,40 +14,27 @@ use nix::sched::CloneFlags;
 
 use crate::error::{Error, Result};
 use crate::plan::NetDevice;
+use crate::rtnetlink::{
+    IFA_ADDRESS, IFA_BROADCAST, IFA_LOCAL, IFF_UP, IFLA_IFNAME, IFLA_NET_NS_FD, RTM_NEWADDR, find, link,
+};
 use crate::sys::clone::setns;
 use crate::sys::file;
 use crate::sys::netlink::{Message, Socket, attribute, attributes};
 
 // Of include/uapi/linux/rtnetlink.h, if_link.h and if_addr.h
-const RTM_NEWLINK: u16 = 16;
-const RTM_GETLINK: u16 = 18;
-const RTM_NEWADDR: u16 = 20;
 const RTM_GETADDR: u16 = 22;
-const IFLA_IFNAME: u16 = 3;
-const IFLA_NET_NS_FD: u16 = 28;
-const IFA_ADDRESS: u16 = 1;
-const IFA_LOCAL: u16 = 2;
-const IFA_BROADCAST: u16 = 4;
 const IFA_FLAGS: u16 = 8;
 const IFA_RT_PRIORITY: u16 = 9;
 const IFA_F_PERMANENT: u32 = 0x80;
 /// `IFA_F_NODAD`, `IFA_F_NOPREFIXROUTE`: what somebody who sets an address can ask for.
 const IFA_F_KEPT: u32 = 0x02 | 0x200;
 const RT_SCOPE_UNIVERSE: u8 = 0;
-const IFF_UP: u32 = 1;
 
 /// A network namespace: open on it, and a socket in it.
 #[derive(Debug)]
 struct Side {
     namespace: OwnedFd,
     socket: Socket,
-}
-
-/// What is known of a device.
-#[derive(Debug)]
-struct Device {
-    index: i32,
-    up: bool,
 }
 
 /// An address: `struct ifaddrmsg` without the index, and the attributes that are kept.
@@ -145,22 +132,6 @@ impl Drop for Moved<'_> {
     }
 }
 
-/// Looks a device up by its name.
-/// Errors: `ENODEV` when there is none.
-fn find(socket: &Socket, name: &CStr) -> nix::Result<Device> {
-    let mut message = Message::new(RTM_GETLINK, 0, &[0; 16]);
-    message.attribute(IFLA_IFNAME, name.to_bytes_with_nul());
-    let mut found = None;
-    socket.transact(message, |kind, body| {
-        if let (RTM_NEWLINK, [_, _, _, _, i0, i1, i2, i3, f0, f1, f2, f3, ..]) = (kind, body) {
-            let (index, flags) = ([*i0, *i1, *i2, *i3], [*f0, *f1, *f2, *f3]);
-            let up = u32::from_ne_bytes(flags) & IFF_UP != 0;
-            found = Some(Device { index: i32::from_ne_bytes(index), up });
-        }
-    })?;
-    found.ok_or(Errno::ENODEV)
-}
-
 /// The addresses of a device that go along.
 fn addresses(socket: &Socket, index: i32) -> nix::Result<Vec<Address>> {
     let mut found = Vec::new();
@@ -210,15 +181,4 @@ fn settle(socket: &Socket, name: &CStr, addresses: &[Address], up: bool) -> nix:
         socket.transact(message, |_, _| {})?;
     }
     if up { socket.transact(link(index, IFF_UP), |_, _| {}) } else { Ok(()) }
-}
-
-/// `struct ifinfomsg` that changes `IFF_UP` to what `flags` say.
-fn link(index: i32, flags: u32) -> Message {
-    let mut body = [0; 16];
-    for (at, word) in [(4, index.to_ne_bytes()), (8, flags.to_ne_bytes()), (12, IFF_UP.to_ne_bytes())] {
-        if let Some(place) = body.get_mut(at..at + 4) {
-            place.copy_from_slice(&word);
-        }
-    }
-    Message::new(RTM_NEWLINK, 0, &body)
 }

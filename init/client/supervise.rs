@@ -25,6 +25,12 @@ pub const COMMAND: Command = Command {
         directory("run", "keep sockets, pins and states below DIR ($MOTE_RUN, or /run/mote)"),
         directory("logs", "write logs below DIR (/var/log/pods)"),
         directory("volumes", "keep volumes on the disk below DIR (/var/lib/mote/volumes)"),
+        Opt {
+            name: "settings",
+            short: None,
+            kind: Kind::Value("FILE"),
+            about: "take \"network\" from FILE (/etc/mote/init.json)",
+        },
     ],
     count: (0, 0),
     run,
@@ -48,6 +54,7 @@ fn run(context: &Context<'_>) -> Result<i32> {
             place("bundles", DEVICE.bundles)?,
             place("logs", DEVICE.logs)?,
             place("volumes", DEVICE.volumes)?,
+            place("settings", DEVICE.settings)?,
         ],
     )
 }

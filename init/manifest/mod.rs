@@ -16,10 +16,12 @@ use text::PodText;
 
 mod container;
 mod known;
+mod network;
 mod security;
 mod text;
 
 pub use container::Container;
+pub use network::{Mode, Network, Port, is_interface, network_of};
 
 /// The largest manifest that is read. A Pod with 32 containers takes about 20 KB.
 pub const MANIFEST_BYTES: u64 = 256 * 1024;
@@ -45,6 +47,8 @@ pub struct Pod {
     pub name: Name,
     /// Whether its containers stay in the device's own network namespace.
     pub host_network: bool,
+    /// What its network is.
+    pub network: Network,
     /// The containers' host name; `None` with `host_network`, where it is the device's.
     pub hostname: Option<Name>,
     /// Holds for all containers of the pod.
@@ -101,8 +105,10 @@ pub fn parse(file: &str, text: &[u8]) -> Result<Pod> {
             )?
         }
     };
+    let network = network::network(spec.host_network, &doc.metadata.annotations, &spec.containers, &flaw)?;
+    let host_network = network.mode == Mode::Host;
     let hostname = match spec.hostname {
-        _ if spec.host_network => None,
+        _ if host_network => None,
         None => Some(name.clone()),
         Some(text) => Some(Name::new(&text.decode()).ok_or_else(|| flaw("spec.hostname", Name::WANT))?),
     };
@@ -129,8 +135,7 @@ pub fn parse(file: &str, text: &[u8]) -> Result<Pod> {
         flaw(&format!("spec.resources.limits{field}"), why)
     })?;
     let limits = own.or(limits::together(containers.iter().map(|container| &container.limits)));
-    let host_network = spec.host_network;
-    Ok(Pod { name, host_network, hostname, restart, grace_s, containers, limits, passed })
+    Ok(Pod { name, host_network, network, hostname, restart, grace_s, containers, limits, passed })
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ object! {
         api_version: Str<'a> = "apiVersion", kind: Str<'a> = "kind", metadata: Metadata<'a> = "metadata", spec: Option<Spec<'a>> = "spec",
     }
     /// `metadata`.
-    pub struct Metadata<'a> { name: Str<'a> = "name" }
+    pub struct Metadata<'a> { name: Str<'a> = "name", annotations: Pairs<'a, Str<'a>> = "annotations" }
     /// `spec`.
     pub struct Spec<'a> {
         host_network: bool = "hostNetwork",
@@ -34,6 +34,14 @@ object! {
         working_dir: Option<Str<'a>> = "workingDir",
         security: Security<'a> = "securityContext",
         resources: ResourcesText<'a> = "resources",
+        ports: List<PortText<'a>> = "ports",
+    }
+    /// `spec.containers[].ports[]`.
+    pub struct PortText<'a> {
+        container: i64 = "containerPort",
+        host: Option<i64> = "hostPort",
+        host_ip: Option<Str<'a>> = "hostIP",
+        protocol: Option<Str<'a>> = "protocol",
     }
     /// `spec.containers[].resources` and `spec.resources`.
     pub struct ResourcesText<'a> { limits: Pairs<'a, Str<'a>> = "limits" }

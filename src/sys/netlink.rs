@@ -1,4 +1,4 @@
-//! Messages of netlink(7) to the kernel's routing family, and their answers.
+//! Messages of netlink(7) to the kernel's routing family and to netfilter, and their answers.
 
 use std::os::fd::{AsRawFd as _, OwnedFd};
 
@@ -21,6 +21,10 @@ impl Message {
     pub const DUMP: u16 = 0x300;
     /// `NLM_F_CREATE | NLM_F_EXCL`: makes something that must not be there yet.
     pub const CREATE: u16 = 0x600;
+    /// `NLM_F_CREATE`: makes something unless it is there.
+    pub const MAKE: u16 = 0x400;
+    /// `NLM_F_CREATE | NLM_F_APPEND`: makes something behind what is there.
+    pub const APPEND: u16 = 0xc00;
 
     /// A request with its fixed part.
     pub fn new(kind: u16, flags: u16, body: &[u8]) -> Self {
@@ -34,6 +38,15 @@ impl Message {
         Self(bytes)
     }
 
+    /// A part of a batch, which is acknowledged by nothing: only what fails is answered.
+    pub fn part(kind: u16, flags: u16, body: &[u8]) -> Self {
+        let mut message = Self::new(kind, flags, body);
+        if let Some(place) = message.0.get_mut(6..8) {
+            place.copy_from_slice(&(flags | NLM_F_REQUEST).to_ne_bytes());
+        }
+        message
+    }
+
     /// Adds an attribute.
     pub fn attribute(&mut self, kind: u16, value: &[u8]) {
         attribute(&mut self.0, kind, value);
@@ -42,6 +55,18 @@ impl Message {
     /// Adds attributes that were put together before.
     pub fn append(&mut self, attributes: &[u8]) {
         self.0.extend(attributes);
+    }
+
+    /// The message as it is sent, with its number among others.
+    fn finish(mut self, number: u32) -> Result<Vec<u8>, Errno> {
+        let length = u32::try_from(self.0.len()).map_err(|_| Errno::EMSGSIZE)?;
+        for (at, word) in [(0, length), (8, number)] {
+            if let Some(place) = self.0.get_mut(at..at + 4) {
+                place.copy_from_slice(&word.to_ne_bytes());
+            }
+        }
+        self.0.resize(self.0.len().next_multiple_of(4), 0);
+        Ok(self.0)
     }
 }
 
@@ -73,18 +98,23 @@ pub struct Socket(OwnedFd);
 impl Socket {
     /// Opens one in the caller's network namespace.
     pub fn open() -> Result<Self, Errno> {
-        let protocol = SockProtocol::NetlinkRoute;
+        Self::to(SockProtocol::NetlinkRoute)
+    }
+
+    /// As [`Socket::open`], to netfilter.
+    /// Errors: `EPROTONOSUPPORT` where the kernel has none.
+    pub fn netfilter() -> Result<Self, Errno> {
+        Self::to(SockProtocol::NetlinkNetFilter)
+    }
+
+    fn to(protocol: SockProtocol) -> Result<Self, Errno> {
         socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol).map(Self)
     }
 
     /// Sends a request and reads its answer to the end, handing each message of it to `each`: its kind and its body.
     /// Errors: what the kernel answers.
     pub fn transact(&self, message: Message, mut each: impl FnMut(u16, &[u8])) -> Result<(), Errno> {
-        let mut bytes = message.0;
-        let length = u32::try_from(bytes.len()).map_err(|_| Errno::EMSGSIZE)?;
-        if let Some(place) = bytes.get_mut(..4) {
-            place.copy_from_slice(&length.to_ne_bytes());
-        }
+        let bytes = message.finish(0)?;
         send(self.0.as_raw_fd(), &bytes, MsgFlags::empty())?;
         // As large as the kernel makes the parts of a dump.
         let mut buffer = vec![0; 32 * 1024];
@@ -107,6 +137,42 @@ impl Socket {
                     kind => each(kind, body),
                 }
                 rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+            }
+        }
+    }
+}
+
+impl Socket {
+    /// Sends messages that count together or not at all, and reads which of them fails first, by its place, and how.
+    ///
+    /// netfilter answers while it takes them, so what is to be said is there when the call comes back.
+    pub fn batch(&self, messages: Vec<Message>) -> Result<(), (usize, Errno)> {
+        let mut bytes = Vec::new();
+        for (number, message) in (0..).zip(messages) {
+            bytes.extend(message.finish(number).map_err(|errno| (0, errno))?);
+        }
+        send(self.0.as_raw_fd(), &bytes, MsgFlags::empty()).map_err(|errno| (0, errno))?;
+        let mut buffer = vec![0; 32 * 1024];
+        let mut first = Ok(());
+        loop {
+            let length = match recv(self.0.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
+                Err(Errno::EINTR) => continue,
+                Err(Errno::EAGAIN) => return first,
+                Err(errno) => return first.and(Err((0, errno))),
+                Ok(length) => length,
+            };
+            let mut rest = buffer.get(..length).unwrap_or_default();
+            // nlmsghdr: length, kind, flags, number, port; then the error
+            while let Some([l0, l1, l2, l3, k0, k1, _, _, n0, n1, n2, n3, _, _, _, _, e0, e1, e2, e3]) =
+                rest.first_chunk::<20>()
+            {
+                let code = i32::from_ne_bytes([*e0, *e1, *e2, *e3]);
+                if u16::from_ne_bytes([*k0, *k1]) == NLMSG_ERROR && code < 0 && first.is_ok() {
+                    let number = usize::try_from(u32::from_ne_bytes([*n0, *n1, *n2, *n3])).unwrap_or(0);
+                    first = Err((number, Errno::from_raw(-code)));
+                }
+                let length = usize::try_from(u32::from_ne_bytes([*l0, *l1, *l2, *l3])).unwrap_or(usize::MAX);
+                rest = rest.get(length.max(HEADER).next_multiple_of(4)..).unwrap_or_default();
             }
         }
     }

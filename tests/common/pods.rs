@@ -34,6 +34,8 @@ pub struct Supervisor {
     pub run: PathBuf,
     pub logs: PathBuf,
     pub volumes: PathBuf,
+    /// More options of the supervisor.
+    options: Vec<std::ffi::OsString>,
     running: RefCell<Option<Running>>,
     /// The supervisor's process, while there is one.
     pid: Cell<Option<Pid>>,
@@ -55,7 +57,13 @@ impl Supervisor {
         let [manifests, bundles, logs, volumes] = ["manifests", "bundles", "log", "volumes"].map(place);
         let run = test.dir.join("run");
         let (running, pid) = (RefCell::new(None), Cell::new(None));
-        Supervisor { manifests, bundles, run, logs, volumes, running, pid, test }
+        Supervisor { manifests, bundles, run, logs, volumes, options: Vec::new(), running, pid, test }
+    }
+
+    /// With one more option of the supervisor.
+    pub fn with(mut self, option: &str, value: impl AsRef<OsStr>) -> Supervisor {
+        self.options.extend([option.into(), value.as_ref().into()]);
+        self
     }
 
     /// A bundle of that name with a busybox rootfs.
@@ -116,7 +124,7 @@ impl Supervisor {
         ] {
             cmd = cmd.arg(name).arg(path);
         }
-        cmd
+        self.options.iter().fold(cmd, |cmd, option| cmd.arg(option))
     }
 
     /// The supervisor's process.

@@ -41,7 +41,7 @@ fn compare(profile: &Profile, count: u64, random: &mut Random) {
     let audits: Vec<u32> = profile.arches.iter().map(|arch| arch.audit).chain([0, X86.audit]).collect();
     let one = |call: Call| {
         let verdict = run_all(&programs, &call).map(|run| run.verdict);
-        assert_eq!(verdict, Some(meaning(profile, &call)), "{call:x?} under {profile:?}");
+        assert_eq!(verdict, Some(meaning(profile, &call)), "{call:x?} of {} rules", profile.rules.len());
     };
     for number in (0..520).chain(X32_BIT..X32_BIT + 560).chain([X32_BIT - 1, u32::MAX - 1, u32::MAX]) {
         audits.iter().for_each(|&arch| one(Call { number, arch, arguments: [0; 6] }));

@@ -17,6 +17,7 @@ use crate::logs::{self, Pipe};
 use crate::manifest::{self, Pod, RestartPolicy};
 use crate::paths::DEVICE;
 use crate::settings::Settings;
+use crate::stdin::Stdin;
 use crate::steps::Steps;
 use crate::supervise::{BackOff, Conf, Role, Unit};
 use crate::world::{BOOT_MS, FILE_BYTES, PodRow, TABLES, UnitRow, World};
@@ -265,6 +266,7 @@ fn add(world: &mut World, pod: Pod, file: heapless::String<FILE_BYTES>) -> nix::
             changed_ms: clock::now_ms(),
             starter: None,
             pidfd: None,
+            stdin: Stdin::new(container.stdin),
             out,
             err,
             reason: None,

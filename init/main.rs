@@ -30,6 +30,7 @@ mod power;
 mod reap;
 mod settings;
 mod start;
+mod stdin;
 mod steps;
 mod supervise;
 mod world;

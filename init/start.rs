@@ -84,6 +84,9 @@ impl Report {
 
 /// Forks the starter of container `i`.
 pub fn fork(world: &mut World, i: usize) -> std::result::Result<(), Errno> {
+    if let Some(row) = world.units.get_mut(i) {
+        row.stdin.prepare()?;
+    }
     let (report, to) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
     let shared = &*world;
     let (pid, pidfd) = child::fork(c"mote-start", || {
@@ -156,7 +159,7 @@ fn start(world: &World, i: usize) -> Result<Report> {
             cgroup: Some(&cgroup),
             limits: &own_limits,
         },
-        stdio: Some([null.as_fd(), row.out.write.as_fd(), row.err.write.as_fd()]),
+        stdio: Some([row.stdin.read().unwrap_or(null.as_fd()), row.out.write.as_fd(), row.err.write.as_fd()]),
         terminal: Terminal::Refused,
         pid_file: None,
         wait: false,

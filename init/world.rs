@@ -26,6 +26,7 @@ use crate::pods;
 use crate::poll::{Poll, Token};
 use crate::power::{self, Kind, Power};
 use crate::start::{self, Report};
+use crate::stdin::Stdin;
 use crate::supervise::pod::{self, Phase, View};
 use crate::supervise::{self, Action, Conf, Event, Halt, NEVER, Outcome, State, Status, Unit};
 use mote::board::{MAX_CONTAINERS, MAX_PODS};
@@ -87,6 +88,8 @@ pub struct UnitRow {
     pub starter: Option<Starter>,
     /// Its process, while there is one.
     pub pidfd: Option<OwnedFd>,
+    /// Its standard input.
+    pub stdin: Stdin,
     /// Its standard output.
     pub out: Pipe,
     /// Its standard error.

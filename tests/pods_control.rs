@@ -8,6 +8,7 @@ use common::pods::Supervisor;
 use common::spec;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::{Winsize, openpty};
+use nix::sys::signal::{Signal, kill};
 use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -162,7 +163,7 @@ fn events_are_followed_as_they_happen() {
         assert!(Instant::now() < end, "{said}");
         std::thread::sleep(Duration::from_millis(20));
     }
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+    kill(pid, Signal::SIGKILL).unwrap();
     let _ = follow.wait();
     pods.stop();
 }
@@ -190,10 +191,10 @@ fn ps_is_wide_or_watched() {
     };
     wait(&|said| said.contains("supervisor: "));
     let pid = pods.container("web/a")["pid"].to_string();
-    let kill = Command::new("kill").args(["-9", &pid]).status().unwrap();
-    assert!(kill.success());
+    let status = Command::new("kill").args(["-9", &pid]).status().unwrap();
+    assert!(status.success());
     wait(&|said| said.lines().filter(|line| line.starts_with("web  a          running")).count() >= 2);
-    nix::sys::signal::kill(watch.pid(), nix::sys::signal::Signal::SIGKILL).unwrap();
+    kill(watch.pid(), Signal::SIGKILL).unwrap();
     let _ = watch.wait();
     pods.stop();
 }
@@ -318,5 +319,48 @@ fn pods_are_listed_and_described() {
     let out = pods.mote(["pod", "describe", "evil"]).run();
     assert!(out.ok().contains("metadata.name: expected") && !out.stdout.contains('\u{1b}'), "{out}");
     pods.mote(["pod", "describe", "nobody"]).run().fails_saying(&["there is no pod nobody"]);
+    pods.stop();
+}
+
+#[test]
+fn attach_types_to_a_container_and_shows_what_it_prints() {
+    let pods = Supervisor::new();
+    let echo = "echo early; while read line; do echo \"got $line\"; [ \"$line\" = end ] && exit 5; done; echo eof; sleep 1000";
+    pods.bundle("echo", &spec(&["sh", "-c", echo]));
+    let always = json!({"name": "always", "image": "echo", "stdin": true});
+    let once = json!({"name": "once", "image": "echo", "stdin": true, "stdinOnce": true});
+    let none = json!({"name": "none", "image": "echo"});
+    let containers = json!([always, once, none]);
+    pods.pod(
+        "p",
+        json!({"terminationGracePeriodSeconds": 0, "restartPolicy": "Never", "containers": containers}),
+    );
+    pods.start();
+    pods.wait_log("p/always", "early");
+    pods.wait_log("p/none", "eof"); // /dev/null
+
+    // Who types may come and go.
+    let attach = |name: &str, typed: &str| pods.mote(["attach", "-i", name]).stdin(typed).spawn();
+    let first = attach("p/always", "one\n");
+    pods.wait_log("p/always", " got one\n");
+    let second = attach("p/always", "two\nend\n");
+    let (first, second) = (first.wait(), second.wait());
+    assert_eq!(pods.wait("p/always", "done")["code"], 5);
+    assert_eq!(first.ok(), "got one\ngot two\ngot end\n", "{first}");
+    assert!(second.ok().ends_with("got two\ngot end\n") && !second.stdout.contains("early"), "{second}");
+    assert!(!pods.log("p/always").contains("eof"), "{}", pods.log("p/always"));
+
+    // With stdinOnce the end of the first is the end of the input.
+    let first = attach("p/once", "one\n");
+    pods.wait_log("p/once", " eof\n");
+    pods.mote(["attach", "-i", "p/once"])
+        .run()
+        .fails_saying(&["p/once: somebody has used its standard input"]);
+    kill(first.pid(), Signal::SIGTERM).unwrap();
+    let _ = first.wait();
+
+    pods.mote(["attach", "-i", "p/none"]).run().fails_saying(&["p/none: has no standard input"]);
+    pods.mote(["attach", "p/always"]).run().fails_saying(&["p/always: it does not run"]);
+    pods.mote(["attach", "p/other"]).run().fails_saying(&["there is no such container"]);
     pods.stop();
 }

@@ -42,7 +42,20 @@ fn run(context: &Context<'_>) -> Result<i32> {
         .map(|n| n.parse::<usize>().map_err(|_| context.wrong("tail", "expected a number of lines")));
     let (pod, container) = super::target(context)?;
     let dir = Host::of(context).logs.join(pod.as_str()).join(container.as_str());
-    print(&dir, context.options.has("follow"), tail.transpose()?).map(|()| 0)
+    print(&dir, context.options.has("follow"), tail.transpose()?, &|| ()).map(|()| 0)
+}
+
+/// Prints what comes from now on, which is when `ready` is called. Returns a failure alone.
+pub fn follow(dir: &Path, ready: &dyn Fn()) -> Result<()> {
+    let there = || dir.join("0.log").exists();
+    if there() {
+        return print(dir, true, Some(0), ready);
+    }
+    ready();
+    while !there() {
+        std::thread::sleep(LOOK);
+    }
+    print(dir, true, None, &|| ())
 }
 
 /// The files of one container, oldest first.
@@ -61,7 +74,7 @@ fn files(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(numbered.into_iter().rev().map(|(_, path)| path).collect())
 }
 
-fn print(dir: &Path, follow: bool, tail: Option<usize>) -> Result<()> {
+fn print(dir: &Path, follow: bool, tail: Option<usize>, ready: &dyn Fn()) -> Result<()> {
     let mut out = Output::new(tail);
     let mut reader = None;
     for path in files(dir)? {
@@ -72,6 +85,7 @@ fn print(dir: &Path, follow: bool, tail: Option<usize>) -> Result<()> {
         reader = Some(next);
     }
     out.end_of_tail()?;
+    ready();
     if !follow {
         return Ok(());
     }

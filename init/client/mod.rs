@@ -1,5 +1,6 @@
 //! The commands for people: they ask PID 1, or the supervisor, over its socket, or read what it has written.
 
+pub mod attach;
 pub mod demo;
 pub mod events;
 pub mod exec;
@@ -12,13 +13,14 @@ pub mod supervise;
 pub mod table;
 pub mod watch;
 
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::path::PathBuf;
 
 use mote::cli::options::{Kind, Opt};
 use mote::cli::{Commands, Context};
 use mote::error::{During as _, Error, Result};
 use mote::json;
+use mote::sys::socket::receive_fd;
 use nix::errno::Errno;
 use nix::sys::socket::{self, AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, sockopt};
 use nix::sys::time::{TimeVal, TimeValLike as _};
@@ -35,6 +37,7 @@ pub const COMMANDS: Commands = &[
     &ps::COMMAND,
     &pod::COMMAND,
     &exec::COMMAND,
+    &attach::COMMAND,
     &logs::COMMAND,
     &events::COMMAND,
     &stats::STATS,
@@ -87,6 +90,18 @@ impl Host {
         packet.error.map_or(Ok(()), |error| Err(Error::Usage(table::visible(&error.decode()).into())))
     }
 
+    /// Has PID 1 send a descriptor.
+    pub fn order_fd(&self, request: &str, more: &str) -> Result<OwnedFd> {
+        let answer = self.send(request, more)?;
+        let text = answer.peek()?.ok_or_else(hung_up)?;
+        let packet: ps::Packet<'_> =
+            json::parse(&text).map_err(|flaw| Error::config("the answer", flaw.field, flaw.why))?;
+        match packet.error {
+            Some(error) => Err(Error::Usage(table::visible(&error.decode()).into())),
+            None => receive_fd(answer.0.as_fd()).during("recvmsg", SOCKET),
+        }
+    }
+
     /// Asks PID 1.
     pub fn ask(&self, request: &str) -> Result<Answer> {
         self.send(request, "")
@@ -113,9 +128,18 @@ pub struct Answer(OwnedFd);
 impl Answer {
     /// The next packet; `None` when PID 1 has closed the connection, which it does after the last one.
     pub fn next(&self) -> Result<Option<Vec<u8>>> {
+        self.receive(MsgFlags::empty())
+    }
+
+    /// The next packet, which stays to be received.
+    fn peek(&self) -> Result<Option<Vec<u8>>> {
+        self.receive(MsgFlags::MSG_PEEK)
+    }
+
+    fn receive(&self, flags: MsgFlags) -> Result<Option<Vec<u8>>> {
         let mut packet = vec![0; PACKET_BYTES];
         let length = loop {
-            match socket::recv(self.0.as_raw_fd(), &mut packet, MsgFlags::empty()) {
+            match socket::recv(self.0.as_raw_fd(), &mut packet, flags) {
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => return Err(Errno::ETIMEDOUT).during("recv", SOCKET),
                 Err(Errno::ECONNRESET) => return Ok(None),

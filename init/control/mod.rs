@@ -15,10 +15,12 @@ use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 
 use log::warn;
+use mote::sys::socket::send_fd;
 use nix::errno::Errno;
 use nix::sys::socket::{self, MsgFlags, SockFlag, sockopt};
 use nix::sys::stat::stat;
 
+use crate::name::Name;
 use crate::poll::Token;
 use crate::supervise::NEVER;
 use crate::world::World;
@@ -164,9 +166,26 @@ fn once(world: &mut World, i: usize, request: &Request, now_ms: u64) {
             Ok(()) => done,
             Err(why) => answer::error(format_args!("pod {name}: {why}")),
         },
+        Request::Attach(pod, container) => match attach(world, i, pod, container) {
+            Ok(()) => return drop_client(world, i),
+            Err(why) => answer::error(format_args!("{pod}/{container}: {why}")),
+        },
         Request::Ps | Request::Power(_) => done,
     };
     last(world, i, &answer);
+}
+
+/// Sends client `i` the end of a container's standard input that is written to.
+fn attach(world: &mut World, i: usize, pod: &Name, container: &Name) -> Result<(), &'static str> {
+    let World { pods, units, control, .. } = world;
+    let Some(Some(client)) = control.clients.get(i) else { return Ok(()) };
+    let of_pod = |p: usize| pods.get(p).is_some_and(|row| row.name.as_str() == pod.as_str());
+    let row =
+        units.iter_mut().find(|row| row.name == *container && of_pod(row.pod)).ok_or("there is none")?;
+    row.stdin.attach(|end| {
+        // One that cannot take it has not been listening.
+        let _ = send_fd(client.fd.as_fd(), answer::END.as_bytes(), end);
+    })
 }
 
 /// Sends the last packet to client `i`.

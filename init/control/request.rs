@@ -4,6 +4,7 @@
 //! | --- | --- | --- |
 //! | `ps` | | all pods and containers |
 //! | `poweroff`, `reboot`, `halt` | | the way down, of a device alone |
+//! | `attach` | `pod`, `container` | what is written to its standard input, by `SCM_RIGHTS` with the last packet |
 //! | `start`, `stop`, `restart` | `pod`; `grace_s` | a pod |
 
 use crate::fields;
@@ -26,6 +27,8 @@ pub enum Request {
     Power(Kind),
     /// Something for one pod.
     Pod(Order, Name),
+    /// The standard input of a container, of a pod.
+    Attach(Name, Name),
 }
 
 impl Request {
@@ -43,12 +46,18 @@ impl Request {
             Some(_) => return Err("expected grace_s from 0 to 86400"),
         };
         let order = match (word, power) {
+            ("attach", _) => {
+                let name = |key| string(text, key).and_then(Name::new);
+                let names = name("pod").zip(name("container"));
+                let (pod, container) = names.ok_or("expected the names of a pod and a container")?;
+                return Ok(Self::Attach(pod, container));
+            }
             ("ps", _) => return Ok(Self::Ps),
             (_, Some(kind)) => return Ok(Self::Power(kind)),
             ("start", _) => Order::Start,
             ("stop", _) => Order::Stop { grace_ms },
             ("restart", _) => Order::Restart { grace_ms },
-            _ => return Err("expected request ps, start, stop, restart, poweroff, reboot or halt"),
+            _ => return Err("expected request ps, attach, start, stop, restart, poweroff, reboot or halt"),
         };
         let pod = string(text, "pod").and_then(Name::new).ok_or("expected the name of a pod")?;
         Ok(Self::Pod(order, pod))

@@ -7,6 +7,7 @@ use mote::seccomp::Wish;
 use super::text::ContainerText;
 use crate::limits::{self, Limits};
 use crate::name::{Bundle, Name};
+use crate::stdin::Wanted;
 
 /// A checked container.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub struct Container {
     pub seccomp: Option<Wish>,
     /// Take the place of the bundle's.
     pub limits: Limits,
+    /// Whether somebody may type to it.
+    pub stdin: Wanted,
 }
 
 /// Checks one container; `at` makes an error from a field's name.
@@ -63,6 +66,11 @@ pub fn container(text: &ContainerText<'_>, at: &dyn Fn(&str, &str) -> Error) -> 
         env,
         cwd,
         seccomp: None,
+        stdin: match (text.stdin, text.stdin_once) {
+            (false, _) => Wanted::No,
+            (true, false) => Wanted::Always,
+            (true, true) => Wanted::Once,
+        },
         limits: limits::read(&text.resources.limits, &|field, why| {
             at(&format!("resources.limits{field}"), why)
         })?,

@@ -34,6 +34,8 @@ object! {
         working_dir: Option<Str<'a>> = "workingDir",
         security: Security<'a> = "securityContext",
         resources: ResourcesText<'a> = "resources",
+        stdin: bool = "stdin",
+        stdin_once: bool = "stdinOnce",
         ports: List<PortText<'a>> = "ports",
     }
     /// `spec.containers[].ports[]`.

@@ -7,7 +7,8 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
 
-use super::{Bundle, start_address};
+use super::bundle::Bundle;
+use super::start_address;
 use crate::cgroup::Cgroups;
 use crate::error::{During, Error, Result};
 use crate::hooks::{self, Broken};

@@ -21,7 +21,7 @@ use crate::stdin::Stdin;
 use crate::steps::Steps;
 use crate::supervise::{BackOff, Conf, Role, Unit};
 use crate::world::{BOOT_MS, FILE_BYTES, PodRow, TABLES, UnitRow, World};
-use crate::{child, client, clock, control, early, kmsg, namespaces};
+use crate::{child, client, clock, control, early, kmsg, namespaces, volumes};
 use mote::board::{MAX_CONTAINERS, MAX_PODS, RESTART_DELAY_MAX_MS, RESTART_DELAY_MS, RESTART_RESET_MS};
 
 /// PID 1. Never returns.
@@ -112,6 +112,10 @@ fn finish(world: &mut World<'_>, settings: &Settings, steps: &Steps, loopback_is
         }
         early::cgroups(writer);
         namespaces::sweep(paths, pods);
+        // Of a manifest that is wrong the name is not known, so any volume may be its pod's.
+        if pods.iter().all(|pod| pod.failed.is_none()) {
+            volumes::sweep(paths, &|name| pods.iter().any(|pod| pod.name.as_str() == name));
+        }
         0
     });
     if let Err(errno) = settle {

@@ -23,7 +23,7 @@ use nix::unistd::{Pid, geteuid};
 use crate::event::{self, Sources};
 use crate::paths::{self, Paths};
 use crate::world::{TABLES, World};
-use crate::{boot, clock, history, namespaces, network, start};
+use crate::{boot, clock, history, namespaces, network, start, volumes};
 
 /// How long slow containers may hold up the log writer and the control socket.
 const BOOT_MS: u64 = 5_000;
@@ -156,6 +156,10 @@ pub fn leave(world: &World<'_>) -> ! {
     }
     for pod in world.pods.iter().filter(|pod| pod.failed.is_none()) {
         if let Err(e) = namespaces::remove(world.paths, pod.name.as_str()) {
+            warn!("{e}; it stays");
+        }
+        // As over a restart of a device: what is on the disk is for the next time.
+        if let Err(e) = volumes::remove(world.paths, pod.name.as_str(), false) {
             warn!("{e}; it stays");
         }
     }

@@ -5,26 +5,34 @@ use std::os::fd::AsFd as _;
 use mote::board::{POD_PIDS_MAX, PODS_RESERVE_KIB};
 use mote::cgroup::{Cgroups, Or, Place, Resources, Setting, Where, stats};
 use mote::error::{Error, Result};
-use mote::json::Str;
 use mote::sys::file;
 use nix::fcntl::OFlag;
 
+use crate::fields;
 use crate::line::Line;
+use crate::manifest::quantity;
 use crate::paths::Paths;
 
-/// `resources.limits`
+/// `resources`
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Thousandths of a processor.
     pub cpu_milli: Option<u64>,
     /// Bytes.
     pub memory: Option<u64>,
+    /// Thousandths of a processor that it asks for: its weight against others when there are too few. What is asked of memory
+    /// changes nothing, as with kubelet: there is no other node that it could be placed on.
+    pub request_milli: Option<u64>,
 }
 
 impl Limits {
     /// These, and what they leave open from `other`.
     pub fn or(self, other: Self) -> Self {
-        Self { cpu_milli: self.cpu_milli.or(other.cpu_milli), memory: self.memory.or(other.memory) }
+        Self {
+            cpu_milli: self.cpu_milli.or(other.cpu_milli),
+            memory: self.memory.or(other.memory),
+            request_milli: self.request_milli.or(other.request_milli),
+        }
     }
 
     /// As files and values.
@@ -47,8 +55,25 @@ impl Limits {
                 ..setting(file, bytes.to_string(), format!("{field}.memory"), Or::Fail)
             });
         }
+        if let Some(milli) = self.request_milli {
+            let field = format!("{field}.cpu");
+            settings.push(match find(cgroups, "cpu") {
+                Where::V2 => setting("cpu.weight", weight(milli).to_string(), field, Or::Nothing),
+                at => Setting { at, ..setting("cpu.shares", shares(milli).to_string(), field, Or::Nothing) },
+            });
+        }
         settings
     }
+}
+
+/// The shares of cgroup v1 for so many thousandths of a processor, as kubelet has it.
+fn shares(milli: u64) -> u64 {
+    (milli.saturating_mul(1024) / 1000).clamp(2, 262_144)
+}
+
+/// The same in the terms of cgroup v2.
+fn weight(milli: u64) -> u64 {
+    1 + (shares(milli) - 2) * 9999 / 262_142
 }
 
 fn setting(file: &'static str, value: String, field: String, or: Or) -> Setting {
@@ -68,63 +93,44 @@ fn memory_max(cgroups: &Cgroups) -> (Where, &'static str) {
     }
 }
 
-/// Checks `limits`; `flaw` makes an error from the rest of a field's path and the reason.
-pub fn read(limits: &[(Str<'_>, Str<'_>)], flaw: &dyn Fn(&str, &str) -> Error) -> Result<Limits> {
-    let mut read = Limits::default();
-    for (name, text) in limits {
-        let milli = || quantity(&text.decode()).ok_or(());
-        let field = format!(".{name}");
-        if *name == "cpu" {
-            let milli = milli().map_err(|()| flaw(&field, "expected a quantity such as 250m or 1.5"))?;
-            read.cpu_milli = Some(u64::try_from(milli).unwrap_or(u64::MAX)).filter(|milli| *milli > 0);
-        } else if *name == "memory" {
-            let milli = milli().map_err(|()| flaw(&field, "expected a quantity such as 64Mi or 100M"))?;
-            let bytes = u64::try_from(milli.div_ceil(1000)).unwrap_or(u64::MAX);
-            read.memory = Some(bytes).filter(|bytes| *bytes > 0);
-        } else {
-            return Err(flaw(&field, "mote knows limits of cpu and memory alone"));
+/// Checks `resources`, whose text is given; `flaw` makes an error from the rest of a field's path and the reason. What else
+/// than processors and memory stands there is up to the list of known fields.
+pub fn read(text: &str, flaw: &dyn Fn(&str, &str) -> Error) -> Result<Limits> {
+    let number = |kind: &str, name: &str, read: fn(&str) -> Option<u64>, want: &str| {
+        let Some(text) = fields::member(text, kind).and_then(|text| fields::member(text, name)) else {
+            return Ok(None);
+        };
+        // Zero asks for nothing.
+        let value = if text == "null" { Some(0) } else { read(text) };
+        value.map(|value| (value > 0).then_some(value)).ok_or_else(|| flaw(&format!(".{kind}.{name}"), want))
+    };
+    let pair =
+        |name, read, want| Ok((number("limits", name, read, want)?, number("requests", name, read, want)?));
+    let (cpu_milli, request_milli) = pair("cpu", quantity::milli, "expected a quantity such as 250m or 1.5")?;
+    let (memory, request) = pair("memory", quantity::bytes, quantity::WANT_BYTES)?;
+    let above = |request: Option<u64>, limit: Option<u64>| {
+        request.zip(limit).is_some_and(|(request, limit)| request > limit)
+    };
+    for (name, above) in [("cpu", above(request_milli, cpu_milli)), ("memory", above(request, memory))] {
+        if above {
+            return Err(flaw(&format!(".requests.{name}"), "more than the limit"));
         }
     }
-    Ok(read)
+    // Who has a limit and asks for nothing asks for as much.
+    Ok(Limits { cpu_milli, memory, request_milli: request_milli.or(cpu_milli) })
 }
 
 /// What containers may use together: the sum, of what each of them has a limit for.
 pub fn together<'l>(all: impl Iterator<Item = &'l Limits>) -> Limits {
     let sum = |a: Option<u64>, b: Option<u64>| Some(a?.saturating_add(b?));
     all.copied()
-        .reduce(|a, b| Limits { cpu_milli: sum(a.cpu_milli, b.cpu_milli), memory: sum(a.memory, b.memory) })
+        .reduce(|a, b| Limits {
+            cpu_milli: sum(a.cpu_milli, b.cpu_milli),
+            memory: sum(a.memory, b.memory),
+            request_milli: sum(a.request_milli.or(Some(0)), b.request_milli.or(Some(0)))
+                .filter(|sum| *sum > 0),
+        })
         .unwrap_or_default()
-}
-
-/// A quantity in thousandths, rounded up: a decimal number and one of Kubernetes' suffixes.
-/// <https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/>
-fn quantity(text: &str) -> Option<u128> {
-    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, suffix) = text.split_at(end);
-    let (whole, part) = number.split_once('.').unwrap_or((number, ""));
-    if whole.is_empty() && part.is_empty() || whole.len() > 19 || part.len() > 9 {
-        return None;
-    }
-    let exponent = suffix.strip_prefix(['e', 'E']).filter(|digits| !digits.is_empty());
-    let scale: u128 = match (suffix, exponent) {
-        ("", _) => 1000,
-        ("m", _) => 1,
-        ("k", _) => 1000 * 1000,
-        ("M", _) => 1000 * 1000_u128.pow(2),
-        ("G", _) => 1000 * 1000_u128.pow(3),
-        ("T", _) => 1000 * 1000_u128.pow(4),
-        ("P", _) => 1000 * 1000_u128.pow(5),
-        ("Ki", _) => 1000 << 10,
-        ("Mi", _) => 1000 << 20,
-        ("Gi", _) => 1000 << 30,
-        ("Ti", _) => 1000 << 40,
-        ("Pi", _) => 1000 << 50,
-        (_, Some(power)) => 1000 * 10_u128.pow(power.parse::<u32>().ok().filter(|power| *power <= 18)?),
-        _ => return None,
-    };
-    let digits = |text: &str| if text.is_empty() { Some(0) } else { text.parse::<u128>().ok() };
-    let below = 10_u128.pow(u32::try_from(part.len()).ok()?);
-    digits(whole)?.checked_mul(scale)?.checked_add((digits(part)? * scale).div_ceil(below))
 }
 
 /// The memory of the device in bytes; `None` where `/proc` does not tell.
@@ -185,39 +191,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quantities_are_those_of_kubernetes() {
-        for (text, milli) in [
-            ("250m", Some(250)),
-            ("1.5", Some(1500)),
-            ("2", Some(2000)),
-            ("64Mi", Some(64 * 1024 * 1024 * 1000)),
-            ("100M", Some(100_000_000_000)),
-            ("1e3", Some(1_000_000)),
-            ("0.0001", Some(1)),
-            ("", None),
-            (".", None),
-            ("-1", None),
-            ("64MB", None),
-            ("1.2.3", None),
-            ("99999999999999999999", None),
-        ] {
-            assert_eq!(quantity(text), milli, "{text}");
-        }
-    }
-
-    #[test]
     fn a_pod_is_limited_to_the_sum_when_each_container_is() {
-        let limits = |cpu_milli, memory| Limits { cpu_milli, memory };
+        let limits = |cpu_milli, memory| Limits { cpu_milli, memory, request_milli: None };
         let all = [limits(Some(250), Some(10)), limits(Some(500), None)];
         assert_eq!(together(all.iter()), limits(Some(750), None));
         assert_eq!(together([].iter()), Limits::default());
     }
 
     #[test]
+    fn what_is_asked_for_is_a_weight_as_kubelet_has_it() {
+        assert_eq!([1, 2, 100, 1000, 4000, 1_000_000].map(weight), [1, 1, 4, 39, 157, 10_000]);
+    }
+
+    #[test]
     fn a_small_share_of_a_processor_is_what_the_kernel_takes() {
         let mut cgroups = Cgroups::detect();
         cgroups.unified = true;
-        let settings = Limits { cpu_milli: Some(5), memory: Some(4096) }.settings(&cgroups, "x");
+        let settings =
+            Limits { cpu_milli: Some(5), memory: Some(4096), request_milli: None }.settings(&cgroups, "x");
         let values: Vec<_> = settings.iter().map(|s| (s.file.as_ref(), s.value.as_str())).collect();
         assert_eq!(values, [("cpu.max", "1000 100000"), ("memory.max", "4096")]);
     }

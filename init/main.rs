@@ -2,6 +2,7 @@
 #![cfg_attr(not(test), no_main)] // see mote::sys::entry
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))] // they panic where nobody reads: see mote::output
 
+mod amend;
 mod boot;
 mod child;
 mod client;
@@ -11,6 +12,7 @@ mod cri;
 mod early;
 mod event;
 mod fields;
+mod files;
 mod history;
 mod hosted;
 mod kmsg;
@@ -33,6 +35,7 @@ mod start;
 mod stdin;
 mod steps;
 mod supervise;
+mod volumes;
 mod world;
 
 use std::ffi::OsString;

@@ -59,7 +59,7 @@ pub fn enter(paths: &Paths, pod: &Pod, held: &Held) -> Result<Shared> {
             CloneFlags::CLONE_NEWNET => (host_network, true),
             // Kubernetes, too, gives a pod in the device's network the device's name.
             CloneFlags::CLONE_NEWUTS => (host_network, several),
-            _ => (false, several),
+            _ => (pod.host_ipc, several),
         };
         if host {
             shared.joins.push((kind.flag, None));
@@ -72,6 +72,9 @@ pub fn enter(paths: &Paths, pod: &Pod, held: &Held) -> Result<Shared> {
             let pin = pin::ensure(kind, &dir, pod.name.as_str(), held, &mut || first(paths, kind, pod))?;
             shared.add(kind, pin);
         }
+    }
+    if pod.host_pid {
+        shared.joins.push((CloneFlags::CLONE_NEWPID, None));
     }
     if let (Some(home), Some(pin)) = (home, shared.pins.first()) {
         network::attach(paths, pod, &home, pin)?;

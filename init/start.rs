@@ -7,6 +7,7 @@ use std::path::Path;
 use mote::container::{self, Preserved, Request, Terminal};
 use mote::error::{During as _, Error, Result};
 use mote::plan::Overrides;
+use mote::seccomp::Wish;
 use mote::state::Id;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -14,9 +15,10 @@ use nix::sched::CloneFlags;
 use nix::unistd::{Pid, pipe2, read, write};
 
 use crate::line::Line;
+use crate::manifest::security::Profile;
 use crate::manifest::{self, Container};
 use crate::world::{Reason, Starter, World};
-use crate::{child, limits, namespaces};
+use crate::{amend, child, limits, namespaces};
 
 /// What a starter tells PID 1.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -139,23 +141,28 @@ fn start(world: &World, i: usize) -> Result<Report> {
     let joins = shared.joins();
     // The host name of a namespace that is shared is set once, when that is made.
     let own_name = joins.iter().all(|(kind, _)| *kind != CloneFlags::CLONE_NEWUTS);
-    let bundle = Path::new(world.paths.bundles).join(container.bundle.as_str());
+    let bundle = amend::bundle(world.paths, &manifest, container)?;
     let args = arguments(container, &bundle)?;
     let cgroups = limits::prepare_pod(world.paths, manifest.name.as_str(), &manifest.limits)?;
     let cgroup = format!("{}/{}/{}", world.paths.pods, manifest.name, container.name);
     let own_limits = limits::of_container(&container.limits, &cgroups);
     let null = std::fs::File::open("/dev/null").during("open", "/dev/null")?;
-    let made = container::create(&Request {
+    let request = Request {
         root,
         id: &id,
-        bundle: &bundle,
+        bundle: Path::new(""), // it has been read
         overrides: Overrides {
             namespaces: &joins,
             args: args.as_deref(),
             env: &container.env,
             cwd: container.cwd.as_deref(),
             hostname: manifest.hostname.as_ref().filter(|_| own_name).map(|name| name.as_str()),
-            seccomp: container.seccomp,
+            seccomp: match container.security.seccomp {
+                Some(Profile::Wish(wish)) => Some(wish),
+                // Kubernetes filters no privileged container.
+                None if container.security.privileged => Some(Wish::Unconfined),
+                None | Some(Profile::File(_)) => None,
+            },
             cgroup: Some(&cgroup),
             limits: &own_limits,
         },
@@ -172,22 +179,21 @@ fn start(world: &World, i: usize) -> Result<Report> {
         pidfd_to: None,
         manager: None,
         protect: false,
-    })?;
+    };
+    let made = container::create_from(&request, &bundle)?;
     Ok(Report::Started { pid: made.pid.as_raw(), netns: shared.netns })
 }
 
 /// What takes the place of the bundle's `process.args`, if anything does.
-fn arguments(container: &Container, bundle: &Path) -> Result<Option<Vec<String>>> {
+fn arguments(container: &Container, bundle: &container::Bundle) -> Result<Option<Vec<String>>> {
     match (container.command.as_slice(), container.args.as_slice()) {
         ([], []) => Ok(None),
         ([], args) => {
             // The program stays the bundle's, as an image's entry point would.
-            let read = container::Bundle::read(bundle, None)?;
-            let process = read.parse()?.process;
+            let process = bundle.parse()?.process;
             let program = process.and_then(|process| process.args.first().map(|program| program.decode()));
             let why = "expected at least the program";
-            let program = program
-                .ok_or_else(|| Error::config(bundle.join("config.json").display(), "process.args", why))?;
+            let program = program.ok_or_else(|| Error::config("config.json", "process.args", why))?;
             Ok(Some(std::iter::once(program).chain(args.iter().cloned()).collect()))
         }
         (command, args) => Ok(Some([command, args].concat())),

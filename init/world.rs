@@ -460,6 +460,8 @@ impl<'t> World<'t> {
             Report::Failed(reason) => return self.start_failed(i, reason, now_ms),
             Report::Started { pid, netns } => (pid, netns),
         };
+        // Reaped before the report was read? Looked up now: without a starter the strangers are forgotten.
+        let ended = self.strangers.iter().find(|ended| ended.pid == pid).copied();
         self.end_starter(i);
         let Some(row) = self.units.get_mut(i) else { return };
         if let Some(pod) = self.pods.get_mut(row.pod) {
@@ -475,8 +477,7 @@ impl<'t> World<'t> {
         self.event(i, Event::Started { pid }, now_ms);
         self.note(i, What::Started);
         if !alive {
-            // Reaped before the report was read; its end is among the strangers' unless they were too many.
-            let ended = self.strangers.iter().find(|ended| ended.pid == pid).copied();
+            // It is not among the strangers when they were too many.
             if !ended.is_some_and(|ended| self.unit_ended(ended, now_ms)) {
                 self.exited(i, Status::Unknown, now_ms);
             }

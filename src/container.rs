@@ -13,7 +13,7 @@ mod life;
 mod record;
 
 pub use bundle::Bundle;
-pub use create::create;
+pub use create::{create, create_from};
 pub(crate) use life::gone;
 use life::remove;
 pub use life::{delete, forget, ids, kill, list, processes, start, state};

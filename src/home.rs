@@ -11,14 +11,24 @@ const PASSWD_MAX: u64 = 256 * 1024;
 
 /// `HOME=` and the directory that the image's `/etc/passwd` has for `uid`; `/` when it has none.
 pub fn variable(root: BorrowedFd<'_>, uid: u32) -> CString {
+    let text = passwd(root);
+    let home = find(&text, uid).unwrap_or(b"/");
+    CString::new([b"HOME=", home].concat()).unwrap_or_else(|_| c"HOME=/".to_owned())
+}
+
+/// The group that the image's `/etc/passwd` has for `uid`.
+pub fn group(root: BorrowedFd<'_>, uid: u32) -> Option<u32> {
+    std::str::from_utf8(entry(&passwd(root), uid, 3)?).ok()?.parse().ok()
+}
+
+fn passwd(root: BorrowedFd<'_>) -> Vec<u8> {
     // A symlink in the image leads to a file of the image or to none.
     let mut text = Vec::new();
     if let Ok(file) = walk::open_file(root, c"etc/passwd") {
         // What cannot be read, or is cut, has no entry for the user.
         let _ = std::fs::File::from(file).take(PASSWD_MAX).read_to_end(&mut text);
     }
-    let home = find(&text, uid).unwrap_or(b"/");
-    CString::new([b"HOME=", home].concat()).unwrap_or_else(|_| c"HOME=/".to_owned())
+    text
 }
 
 /// The name that this host's `/etc/passwd` has for `uid`.

@@ -10,8 +10,8 @@ use mote::output;
 use super::table::{self, Colour, Table, age, visible};
 use super::watch::Watch;
 use super::{Host, events, ps};
-use crate::history;
 use crate::name::Name;
+use crate::{files, history};
 
 /// `pod`
 pub const COMMAND: Command = Command {
@@ -148,7 +148,14 @@ fn describe<S: AsRef<str>>(context: &Context<'_>, host: &Host, pods: &[S]) -> Re
             format!("{{\"pod\":{},\"containers\":[{rows}],\"events\":[{records}]}}\n", pod.json)
         } else {
             let mut out = about_pod(&listing, pod);
-            rows().for_each(|row| about_container(&mut out, row));
+            for row in rows() {
+                about_container(&mut out, row);
+                if !row.last.is_empty() {
+                    let (names, failed) = ([&*row.pod, &*row.container], !row.last.ends_with("code 0"));
+                    let word = files::last_word(&host.run, &host.logs, names, &row.state, failed);
+                    word.lines().for_each(|line| field(&mut out, "  ", "Message", line));
+                }
+            }
             out += if records.is_empty() { "" } else { "Events:\n" };
             records.iter().for_each(|record| out += &format!("  {}", events::line(record)));
             out

@@ -1,10 +1,12 @@
-//! `spec.containers[]`: the program, its arguments and environment.
+//! `spec.containers[]`: the program, its arguments and environment, and what else only its start needs.
 
 use mote::error::{Error, Result};
 use mote::json::Str;
-use mote::seccomp::Wish;
 
-use super::text::ContainerText;
+use super::expand::expand;
+use super::security::{self, Security, word};
+use super::text::{ContainerText, Metadata, PodSecurity, ValueFrom};
+use super::volumes::{self, Volume, VolumeMount};
 use crate::limits::{self, Limits};
 use crate::name::{Bundle, Name};
 use crate::stdin::Wanted;
@@ -24,55 +26,153 @@ pub struct Container {
     pub env: Vec<String>,
     /// Replaces the bundle's working directory.
     pub cwd: Option<String>,
-    /// Which system calls it may make where the bundle does not say; the container's word counts before the pod's.
-    pub seccomp: Option<Wish>,
+    /// Who it runs as, and what it may do.
+    pub security: Security,
+    /// The volumes that it sees.
+    pub mounts: Vec<VolumeMount>,
+    /// Where it may leave a last word.
+    pub message: Option<Message>,
     /// Take the place of the bundle's.
     pub limits: Limits,
     /// Whether somebody may type to it.
     pub stdin: Wanted,
 }
 
-/// Checks one container; `at` makes an error from a field's name.
-pub fn container(text: &ContainerText<'_>, at: &dyn Fn(&str, &str) -> Error) -> Result<Container> {
-    // What goes to execve ends at the first NUL, so a NUL inside would cut it short unseen.
+/// Where a container may leave a last word.
+#[derive(Debug)]
+pub struct Message {
+    /// The file, in the container.
+    pub path: String,
+    /// Whether the end of its log stands in for an empty one after a failure.
+    pub or_log: bool,
+}
+
+/// What the checks of a container need of its pod.
+#[derive(Debug)]
+pub struct Around<'t> {
+    /// `metadata`
+    pub metadata: &'t Metadata<'t>,
+    /// `spec.securityContext`
+    pub security: &'t PodSecurity<'t>,
+    /// `spec.volumes`
+    pub volumes: &'t [Volume],
+}
+
+/// Checks one container whose text is `raw`; `at` makes an error from a field's name, `pods` from one below the pod's `securityContext`.
+pub fn container(
+    text: &ContainerText<'_>,
+    raw: &str,
+    around: &Around<'_>,
+    at: &dyn Fn(&str, &str) -> Error,
+    pods: &dyn Fn(&str, &str) -> Error,
+) -> Result<Container> {
+    let env = environment(text, around, at)?;
     let strings = |list: &[Str<'_>], field: &str| -> Result<Vec<String>> {
-        let decoded = list.iter().map(|text| text.decode()).enumerate();
-        decoded
-            .map(|(k, text)| {
-                if text.contains('\0') { Err(at(&format!("{field}[{k}]"), "holds a NUL")) } else { Ok(text) }
-            })
+        let one =
+            |(k, text): (usize, &Str<'_>)| no_nul(text.decode(), &|why| at(&format!("{field}[{k}]"), why));
+        list.iter()
+            .enumerate()
+            .map(|each| one(each).map(|text| expand(&text, &|name| value_of(&env, name))))
             .collect()
     };
-    let mut env = Vec::with_capacity(text.env.len());
-    for (k, var) in text.env.iter().enumerate() {
-        let (name, value) = (var.name.decode(), var.value.decode());
-        if name.is_empty() || name.contains(['=', '\0']) {
-            return Err(at(&format!("env[{k}].name"), "expected a name without = and NUL"));
-        }
-        if value.contains('\0') {
-            return Err(at(&format!("env[{k}].value"), "holds a NUL"));
-        }
-        env.push(format!("{name}={value}"));
-    }
+    let (command, args) = (strings(&text.command, "command")?, strings(&text.args, "args")?);
     let cwd = text.working_dir.map(Str::decode).filter(|cwd| !cwd.is_empty());
     if cwd.as_ref().is_some_and(|cwd| !cwd.starts_with('/') || cwd.contains('\0')) {
         return Err(at("workingDir", "expected an absolute path"));
     }
+    let own = |field: &str, why: &str| at(&format!("securityContext.{field}"), why);
+    let security = security::container(&text.security, around.security, &own, pods)?;
+    let mounts = volumes::mounts(&text.mounts, around.volumes, security.privileged, &|field, why| {
+        at(&format!("volumeMounts{field}"), why)
+    })?;
+    let resources = crate::fields::member(raw, "resources").unwrap_or("");
     Ok(Container {
         name: Name::new(&text.name.decode()).ok_or_else(|| at("name", Name::WANT))?,
         bundle: Bundle::new(text.image.decode()).ok_or_else(|| at("image", Bundle::WANT))?,
-        command: strings(&text.command, "command")?,
-        args: strings(&text.args, "args")?,
+        command,
+        args,
         env,
         cwd,
-        seccomp: None,
+        security,
+        mounts,
+        message: message(text, at)?,
         stdin: match (text.stdin, text.stdin_once) {
             (false, _) => Wanted::No,
             (true, false) => Wanted::Always,
             (true, true) => Wanted::Once,
         },
-        limits: limits::read(&text.resources.limits, &|field, why| {
-            at(&format!("resources.limits{field}"), why)
-        })?,
+        limits: limits::read(resources, &|field, why| at(&format!("resources{field}"), why))?,
     })
+}
+
+/// `env`, each entry expanded by those before it.
+fn environment(
+    text: &ContainerText<'_>,
+    around: &Around<'_>,
+    at: &dyn Fn(&str, &str) -> Error,
+) -> Result<Vec<String>> {
+    let mut env = Vec::<String>::with_capacity(text.env.len());
+    for (k, var) in text.env.iter().enumerate() {
+        let at = |field: &str, why: &str| at(&format!("env[{k}].{field}"), why);
+        let name = var.name.decode();
+        if name.is_empty() || name.contains(['=', '\0']) {
+            return Err(at("name", "expected a name without = and NUL"));
+        }
+        let value = match &var.from {
+            None => {
+                expand(&no_nul(var.value.decode(), &|why| at("value", why))?, &|name| value_of(&env, name))
+            }
+            Some(_) if !var.value.is_empty() => return Err(at("valueFrom", "only without value")),
+            Some(from) => no_nul(value_from(from, around, &at)?, &|why| at("valueFrom.fieldRef", why))?,
+        };
+        // Of two with the same name the last one counts.
+        let entry = format!("{name}={value}");
+        match env.iter_mut().find(|other| other.get(..=name.len()) == entry.get(..=name.len())) {
+            Some(other) => *other = entry,
+            None => env.push(entry),
+        }
+    }
+    Ok(env)
+}
+
+/// What goes to execve ends at the first NUL, so a NUL inside would cut it short unseen.
+fn no_nul(text: String, wrong: &dyn Fn(&str) -> Error) -> Result<String> {
+    if text.contains('\0') { Err(wrong("holds a NUL")) } else { Ok(text) }
+}
+
+fn value_of<'e>(env: &'e [String], name: &str) -> Option<&'e str> {
+    env.iter().find_map(|entry| entry.strip_prefix(name)?.strip_prefix('='))
+}
+
+/// `valueFrom.fieldRef`, as far as there is something that it could name.
+fn value_from(from: &ValueFrom<'_>, around: &Around<'_>, at: &dyn Fn(&str, &str) -> Error) -> Result<String> {
+    let Some(field) = &from.field else { return Err(at("valueFrom", "mote knows fieldRef alone")) };
+    let path = field.path.decode();
+    let metadata = around.metadata;
+    let keyed = |key: &str, pairs: &[(Str<'_>, Str<'_>)]| {
+        let key = path.strip_prefix(key)?.strip_prefix("['")?.strip_suffix("']")?;
+        let found = pairs.iter().find(|(name, _)| *name == key);
+        Some(found.map(|(_, value)| value.decode()).unwrap_or_default())
+    };
+    match &*path {
+        "metadata.name" => Some(metadata.name.decode()),
+        "metadata.namespace" => Some(metadata.namespace.map_or_else(|| "default".to_owned(), Str::decode)),
+        _ => keyed("metadata.labels", &metadata.labels).or_else(|| keyed("metadata.annotations", &metadata.annotations)),
+    }
+    .ok_or_else(|| at("valueFrom.fieldRef.fieldPath", "expected metadata.name, metadata.namespace, metadata.labels['...'] or metadata.annotations['...']"))
+}
+
+/// `terminationMessagePath` and `terminationMessagePolicy`. A pod that names neither has none: Kubernetes' default would be a
+/// file and a mount for each container, which few programs write to.
+fn message(text: &ContainerText<'_>, at: &dyn Fn(&str, &str) -> Error) -> Result<Option<Message>> {
+    let policy =
+        word(text.message_policy, &["File", "FallbackToLogsOnError"], "terminationMessagePolicy", at)?;
+    let path = match text.message_path.filter(|path| !path.is_empty()) {
+        Some(path) => volumes::path(path)
+            .filter(|path| path != "/")
+            .ok_or_else(|| at("terminationMessagePath", "expected an absolute path without .. in it"))?,
+        None if policy.is_some() => "/dev/termination-log".to_owned(),
+        None => return Ok(None),
+    };
+    Ok(Some(Message { path, or_log: policy == Some(1) }))
 }

@@ -9,18 +9,25 @@ use std::path::Path;
 use mote::error::{Error, Result};
 use mote::input::{self, Input};
 use mote::json;
+use nix::sched::CloneFlags;
 
+use crate::fields;
 use crate::limits::{self, Limits};
 use crate::name::Name;
 use text::PodText;
 
 mod container;
+mod expand;
+mod hosts;
 mod known;
 mod network;
-mod security;
+pub mod quantity;
+pub mod security;
 mod text;
+pub mod volumes;
 
 pub use container::Container;
+pub use hosts::Dns;
 pub use network::{Mode, Network, Port, is_interface, network_of};
 
 /// The largest manifest that is read. A Pod with 32 containers takes about 20 KB.
@@ -49,12 +56,24 @@ pub struct Pod {
     pub host_network: bool,
     /// What its network is.
     pub network: Network,
+    /// Whether its containers see all processes of the device.
+    pub host_pid: bool,
+    /// Whether its containers have the device's ipc namespace.
+    pub host_ipc: bool,
     /// The containers' host name; `None` with `host_network`, where it is the device's.
     pub hostname: Option<Name>,
     /// Holds for all containers of the pod.
     pub restart: RestartPolicy,
     /// From SIGTERM to SIGKILL.
     pub grace_s: u32,
+    /// What the pod says of all its containers.
+    pub security: security::Shared,
+    /// Lines for the containers' `/etc/hosts`.
+    pub aliases: String,
+    /// The containers' `/etc/resolv.conf`.
+    pub dns: Option<Dns>,
+    /// Named by the containers' mounts.
+    pub volumes: Vec<volumes::Volume>,
     /// At least one.
     pub containers: Vec<Container>,
     /// Of all containers together.
@@ -87,7 +106,10 @@ pub fn parse(file: &str, text: &[u8]) -> Result<Pod> {
         return Err(flaw("kind", "expected \"Pod\""));
     }
     // parse() has seen that it is UTF-8.
-    let passed = known::check(file, std::str::from_utf8(text).unwrap_or(""))?;
+    let raw = std::str::from_utf8(text).unwrap_or("");
+    let mut passed = known::check(file, raw)?;
+    let raw = fields::member(raw, "spec").unwrap_or("");
+    let raw = |key| fields::member(raw, key).unwrap_or("");
     let name = Name::new(&doc.metadata.name.decode()).ok_or_else(|| flaw("metadata.name", Name::WANT))?;
     let spec = doc.spec.ok_or_else(|| flaw("spec", "expected an object"))?;
     let restart = match spec.restart_policy {
@@ -115,27 +137,49 @@ pub fn parse(file: &str, text: &[u8]) -> Result<Pod> {
     if spec.containers.is_empty() {
         return Err(flaw("spec.containers", "expected at least one container"));
     }
-    let of_pod =
-        security::seccomp(&spec.security, &|why| flaw("spec.securityContext.seccompProfile.type", why))?;
+    if spec.share_pid && spec.host_pid {
+        return Err(flaw("spec.shareProcessNamespace", "in conflict with hostPID"));
+    }
+    let of_pod = |field: &str, why: &str| flaw(&format!("spec.securityContext.{field}"), why);
+    let mut host = CloneFlags::empty();
+    host.set(CloneFlags::CLONE_NEWNET, host_network);
+    host.set(CloneFlags::CLONE_NEWIPC, spec.host_ipc);
+    let security = security::shared(&spec.security, host, &of_pod)?;
+    let volumes = volumes::volumes(
+        &spec.volumes,
+        raw("volumes"),
+        &|field, why| flaw(&format!("spec.volumes{field}"), why),
+        &mut passed,
+    )?;
+    let around = container::Around { metadata: &doc.metadata, security: &spec.security, volumes: &volumes };
     let mut containers = Vec::<Container>::with_capacity(spec.containers.len());
-    for (i, text) in spec.containers.iter().enumerate() {
+    for (i, (text, raw)) in spec.containers.iter().zip(fields::elements(raw("containers"))).enumerate() {
         let at = |field: &str, why: &str| flaw(&format!("spec.containers[{i}].{field}"), why);
-        let mut made = container::container(text, &at)?;
-        made.seccomp =
-            match security::seccomp(&text.security, &|why| at("securityContext.seccompProfile.type", why))? {
-                None => of_pod,
-                own => own,
-            };
+        let made = container::container(text, raw, &around, &at, &of_pod)?;
         if containers.iter().any(|other| other.name == made.name) {
             return Err(at("name", "another container of this pod has this name"));
         }
         containers.push(made);
     }
-    let own = limits::read(&spec.resources.limits, &|field, why| {
-        flaw(&format!("spec.resources.limits{field}"), why)
-    })?;
+    let own = limits::read(raw("resources"), &|field, why| flaw(&format!("spec.resources{field}"), why))?;
     let limits = own.or(limits::together(containers.iter().map(|container| &container.limits)));
-    Ok(Pod { name, host_network, network, hostname, restart, grace_s, containers, limits, passed })
+    Ok(Pod {
+        name,
+        host_network,
+        network,
+        host_pid: spec.host_pid,
+        host_ipc: spec.host_ipc,
+        hostname,
+        restart,
+        grace_s,
+        security,
+        aliases: hosts::aliases(&spec.host_aliases, &flaw)?,
+        dns: hosts::dns(&spec, &flaw, &mut passed)?,
+        volumes,
+        containers,
+        limits,
+        passed,
+    })
 }
 
 #[cfg(test)]

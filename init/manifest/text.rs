@@ -1,4 +1,5 @@
-//! The document as it stands: Kubernetes' names and shape, nothing checked but types.
+//! The document as it stands: Kubernetes' names and shape, nothing checked but types. Quantities are not here: they may be
+//! strings or numbers, so they are read from the text; see `quantity`.
 
 use mote::json::{List, Pairs, Str};
 use mote::object;
@@ -9,21 +10,76 @@ object! {
         api_version: Str<'a> = "apiVersion", kind: Str<'a> = "kind", metadata: Metadata<'a> = "metadata", spec: Option<Spec<'a>> = "spec",
     }
     /// `metadata`.
-    pub struct Metadata<'a> { name: Str<'a> = "name", annotations: Pairs<'a, Str<'a>> = "annotations" }
+    pub struct Metadata<'a> {
+        name: Str<'a> = "name",
+        namespace: Option<Str<'a>> = "namespace",
+        labels: Pairs<'a, Str<'a>> = "labels",
+        annotations: Pairs<'a, Str<'a>> = "annotations",
+    }
     /// `spec`.
     pub struct Spec<'a> {
         host_network: bool = "hostNetwork",
+        host_pid: bool = "hostPID",
+        host_ipc: bool = "hostIPC",
+        share_pid: bool = "shareProcessNamespace",
         hostname: Option<Str<'a>> = "hostname",
+        host_aliases: List<HostAlias<'a>> = "hostAliases",
+        dns_policy: Option<Str<'a>> = "dnsPolicy",
+        dns_config: Option<DnsConfig<'a>> = "dnsConfig",
         restart_policy: Option<Str<'a>> = "restartPolicy",
         grace_s: Option<i64> = "terminationGracePeriodSeconds",
-        security: Security<'a> = "securityContext",
+        security: PodSecurity<'a> = "securityContext",
+        volumes: List<VolumeText<'a>> = "volumes",
         containers: List<ContainerText<'a>> = "containers",
-        resources: ResourcesText<'a> = "resources",
     }
-    /// `spec.securityContext` and `spec.containers[].securityContext`.
-    pub struct Security<'a> { seccomp: Option<SeccompText<'a>> = "seccompProfile" }
-    /// `seccompProfile`.
-    pub struct SeccompText<'a> { kind: Str<'a> = "type" }
+    /// `spec.hostAliases[]`.
+    pub struct HostAlias<'a> { ip: Str<'a> = "ip", hostnames: List<Str<'a>> = "hostnames" }
+    /// `spec.dnsConfig`.
+    pub struct DnsConfig<'a> {
+        nameservers: List<Str<'a>> = "nameservers", searches: List<Str<'a>> = "searches", options: List<DnsOption<'a>> = "options",
+    }
+    /// `spec.dnsConfig.options[]`.
+    pub struct DnsOption<'a> { name: Str<'a> = "name", value: Option<Str<'a>> = "value" }
+    /// `spec.securityContext`.
+    pub struct PodSecurity<'a> {
+        seccomp: Option<ProfileText<'a>> = "seccompProfile",
+        apparmor: Option<ProfileText<'a>> = "appArmorProfile",
+        user: Option<u32> = "runAsUser",
+        group: Option<u32> = "runAsGroup",
+        non_root: Option<bool> = "runAsNonRoot",
+        fs_group: Option<u32> = "fsGroup",
+        change_policy: Option<Str<'a>> = "fsGroupChangePolicy",
+        groups: List<u32> = "supplementalGroups",
+        groups_policy: Option<Str<'a>> = "supplementalGroupsPolicy",
+        sysctls: List<Sysctl<'a>> = "sysctls",
+    }
+    /// `spec.securityContext.sysctls[]`.
+    pub struct Sysctl<'a> { name: Str<'a> = "name", value: Str<'a> = "value" }
+    /// `spec.containers[].securityContext`.
+    pub struct Security<'a> {
+        seccomp: Option<ProfileText<'a>> = "seccompProfile",
+        apparmor: Option<ProfileText<'a>> = "appArmorProfile",
+        user: Option<u32> = "runAsUser",
+        group: Option<u32> = "runAsGroup",
+        non_root: Option<bool> = "runAsNonRoot",
+        capabilities: Capabilities<'a> = "capabilities",
+        privileged: bool = "privileged",
+        escalation: Option<bool> = "allowPrivilegeEscalation",
+        read_only_root: Option<bool> = "readOnlyRootFilesystem",
+        proc_mount: Option<Str<'a>> = "procMount",
+    }
+    /// `securityContext.capabilities`.
+    pub struct Capabilities<'a> { add: List<Str<'a>> = "add", drop: List<Str<'a>> = "drop" }
+    /// `seccompProfile` and `appArmorProfile`.
+    pub struct ProfileText<'a> { kind: Str<'a> = "type", localhost: Option<Str<'a>> = "localhostProfile" }
+    /// `spec.volumes[]`.
+    pub struct VolumeText<'a> {
+        name: Str<'a> = "name", empty_dir: Option<EmptyDir<'a>> = "emptyDir", host_path: Option<HostPath<'a>> = "hostPath",
+    }
+    /// `spec.volumes[].emptyDir`.
+    pub struct EmptyDir<'a> { medium: Option<Str<'a>> = "medium" }
+    /// `spec.volumes[].hostPath`.
+    pub struct HostPath<'a> { path: Str<'a> = "path", kind: Option<Str<'a>> = "type" }
     /// `spec.containers[]`.
     pub struct ContainerText<'a> {
         name: Str<'a> = "name",
@@ -33,10 +89,12 @@ object! {
         env: List<Env<'a>> = "env",
         working_dir: Option<Str<'a>> = "workingDir",
         security: Security<'a> = "securityContext",
-        resources: ResourcesText<'a> = "resources",
+        mounts: List<MountText<'a>> = "volumeMounts",
         stdin: bool = "stdin",
         stdin_once: bool = "stdinOnce",
         ports: List<PortText<'a>> = "ports",
+        message_path: Option<Str<'a>> = "terminationMessagePath",
+        message_policy: Option<Str<'a>> = "terminationMessagePolicy",
     }
     /// `spec.containers[].ports[]`.
     pub struct PortText<'a> {
@@ -45,8 +103,19 @@ object! {
         host_ip: Option<Str<'a>> = "hostIP",
         protocol: Option<Str<'a>> = "protocol",
     }
-    /// `spec.containers[].resources` and `spec.resources`.
-    pub struct ResourcesText<'a> { limits: Pairs<'a, Str<'a>> = "limits" }
+    /// `spec.containers[].volumeMounts[]`.
+    pub struct MountText<'a> {
+        name: Str<'a> = "name",
+        path: Str<'a> = "mountPath",
+        sub_path: Option<Str<'a>> = "subPath",
+        read_only: bool = "readOnly",
+        recursive: Option<Str<'a>> = "recursiveReadOnly",
+        propagation: Option<Str<'a>> = "mountPropagation",
+    }
     /// `spec.containers[].env[]`.
-    pub struct Env<'a> { name: Str<'a> = "name", value: Str<'a> = "value" }
+    pub struct Env<'a> { name: Str<'a> = "name", value: Str<'a> = "value", from: Option<ValueFrom<'a>> = "valueFrom" }
+    /// `spec.containers[].env[].valueFrom`.
+    pub struct ValueFrom<'a> { field: Option<FieldRef<'a>> = "fieldRef" }
+    /// `fieldRef`.
+    pub struct FieldRef<'a> { path: Str<'a> = "fieldPath" }
 }

@@ -46,6 +46,16 @@ impl Bundle {
         json::parse(&self.text).map_err(|flaw| self.flawed(flaw.field, flaw.why))
     }
 
+    /// The text of its configuration.
+    pub fn text(&self) -> &[u8] {
+        &self.text
+    }
+
+    /// The same bundle with another configuration, by who has changed it.
+    pub fn with_text(self, text: Vec<u8>) -> Self {
+        Self { text, ..self }
+    }
+
     /// Hands the hooks of a container that was made from it to `act`.
     pub fn with_hooks(&self, id: &Id, act: &mut dyn FnMut(&Hooks<'_>) -> Result<()>) -> Result<()> {
         let spec = self.parse()?;

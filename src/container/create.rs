@@ -30,7 +30,11 @@ use crate::userns;
 
 /// Makes a container. Whatever fails, everything is taken back.
 pub fn create(request: &Request<'_>) -> Result<Made> {
-    let bundle = Bundle::read(request.bundle, request.config)?;
+    create_from(request, &Bundle::read(request.bundle, request.config)?)
+}
+
+/// The same from a bundle that has been read: neither `bundle` nor `config` of the request is.
+pub fn create_from(request: &Request<'_>, bundle: &Bundle) -> Result<Made> {
     let spec = bundle.parse()?;
     let cgroups = Cgroups::detect();
     let home = std::cell::OnceCell::new();
@@ -45,13 +49,13 @@ pub fn create(request: &Request<'_>) -> Result<Made> {
     if request.protect && image::is_exposed(&plan) {
         image::protect()?;
     }
-    let console = Console::open(request.terminal, &mut plan.process, &bundle)?;
+    let console = Console::open(request.terminal, &mut plan.process, bundle)?;
     let pidfd_to = request.pidfd_to.map(connect_pidfd).transpose()?;
     // The limits of one were refused by the plan.
     if request.no_cgroup && plan.resources.devices.as_ref().is_some_and(|rules| !rules.is_empty()) {
         log::warn!("linux.resources.devices: without a cgroup every device can be used");
     }
-    let root = open_root(&bundle, &plan)?;
+    let root = open_root(bundle, &plan)?;
     if !plan.process.env.iter().any(|entry| entry.to_bytes().starts_with(b"HOME=")) {
         plan.process.env.push(home.get_or_init(|| crate::home::variable(root.as_fd(), plan.process.uid)));
     }
@@ -93,12 +97,12 @@ pub fn create(request: &Request<'_>) -> Result<Made> {
     )?;
     undo.hooks = Some(&plan.hooks);
     let pid = held.pid();
-    let mut record = record(request, &spec, &plan, &bundle, pid);
+    let mut record = record(request, &spec, &plan, bundle, pid);
     record.rdt = rdt.as_ref().map(|group| group.own().to_owned()).unwrap_or_default();
     let more = record.hooks || !record.rdt.is_empty();
     // While the child works.
     let mut making = Making { request, plan: &plan, entry: &entry, pid, record, late: None, moved: None };
-    making.save(&bundle)?;
+    making.save(bundle)?;
     let mut pid_file = request.pid_file.map(PidFile::new).transpose()?;
     if let Some(file) = &mut pid_file {
         file.write(pid)?;

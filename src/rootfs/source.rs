@@ -13,13 +13,18 @@ use crate::sys::file;
 use crate::sys::mount::{At, mount_setattr_idmap, open_tree_clone};
 use crate::userns;
 
-/// Opens what the root of a user namespace may not be able to reach, and what has its ids mapped: one detached mount or
-/// none for each of the plan's mounts; nothing at all where the child can do all of it.
+/// Where a caller names a descriptor of its own as the source of a bind mount. What it is open on is in the caller's mount
+/// namespace, so only the parent can take it from there.
+const DESCRIPTOR: &[u8] = b"/proc/self/fd/";
+
+/// Opens what the root of a user namespace may not be able to reach, what is named by a descriptor, and what has its ids mapped:
+/// one detached mount or none for each of the plan's mounts; nothing at all where the child can do all of it.
 pub fn open(plan: &Plan<'_>) -> Result<Vec<Option<OwnedFd>>> {
-    let idmaps = plan.mounts.iter().any(|mount| mount.idmap.is_some());
+    let handed = |mount: &Mount<'_>| mount.idmap.is_some() || mount.source.to_bytes().starts_with(DESCRIPTOR);
+    let some = plan.mounts.iter().any(handed);
     // In a mount namespace that is joined the paths are its own.
     let foreign = plan.join.iter().any(|join| join.kind == CloneFlags::CLONE_NEWNS);
-    if !idmaps && (!plan.user_namespace || foreign) {
+    if !some && (!plan.user_namespace || foreign) {
         return Ok(Vec::new());
     }
     plan.mounts.iter().map(|mount| one(plan, mount)).collect()
@@ -30,6 +35,9 @@ fn one(plan: &Plan<'_>, mount: &Mount<'_>) -> Result<Option<OwnedFd>> {
     // A symlink that is made anew is the child's to look at.
     let at = At::Path(mount.source, !mount.special.source_nofollow && !mount.special.copy_symlink);
     let Some(idmap) = &mount.idmap else {
+        if mount.source.to_bytes().starts_with(DESCRIPTOR) {
+            return open_tree_clone(at, recursive).map(Some).map_err(|errno| failed(mount, "open", errno));
+        }
         // Without the privilege to do this the child has as good a chance, and says what is wrong.
         return Ok(open_tree_clone(at, recursive).ok().filter(|_| plan.user_namespace));
     };

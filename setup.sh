@@ -192,6 +192,9 @@ for what in "${@:-build}"; do
         # The tests of network namespaces.
         need ip iproute2
         need nsenter util-linux
+        # By its path: what is in it is not in PATH. Its portmap runs iptables.
+        [ -x /usr/lib/cni/bridge ] || MISSING="$MISSING containernetworking-plugins"
+        need iptables iptables
         # The tests of seccomp compare with it.
         [ -e /usr/include/seccomp.h ] || MISSING="$MISSING libseccomp-dev"
         install_missing

@@ -77,7 +77,7 @@ fn claim(work: &Work<'_>, network: &Network) -> Result<Record> {
             }
             if taken(address) {
                 let owner = others.iter().find(|(_, record)| record.address == address);
-                let owner = owner.map_or("the gateway", |(name, _)| name.as_str());
+                let owner = owner.map_or_else(|| "the gateway".to_owned(), |(name, _)| format!("pod {name}"));
                 return Err(wrong(format!("{address} is taken by {owner}")));
             }
             address

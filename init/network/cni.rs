@@ -20,9 +20,6 @@ use super::settings::Settings;
 use super::{INTERFACE, Work, ports};
 use crate::manifest::{Network, Port, network_of};
 
-/// How long all plugins of a network may take for one operation.
-const LIMIT: Duration = Duration::from_secs(15);
-
 /// Versions of the specification whose answers are passed from plugin to plugin as they are.
 const VERSIONS: &[&str] = &["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"];
 
@@ -34,7 +31,8 @@ object! {
     }
     struct PluginText<'a> { kind: Str<'a> = "type", capabilities: Capabilities = "capabilities" }
     struct Capabilities { ports: bool = "portMappings" }
-    struct Answer<'a> { version: Option<Str<'a>> = "cniVersion", ips: List<Ip<'a>> = "ips" }
+    struct Answer<'a> { version: Option<Str<'a>> = "cniVersion", ips: List<Ip<'a>> = "ips", interfaces: List<Interface<'a>> = "interfaces" }
+    struct Interface<'a> { name: Str<'a> = "name", sandbox: Str<'a> = "sandbox" }
     struct Ip<'a> { address: Str<'a> = "address" }
     struct Trouble<'a> { code: i64 = "code", message: Str<'a> = "msg", details: Str<'a> = "details" }
 }
@@ -138,7 +136,7 @@ impl<'a> Call<'a> {
     fn new(work: &'a Work<'a>, record: &'a Record, command: &'static str, alive: bool) -> Result<Self> {
         let text = record.cni.as_ref().map_or("", |(config, _)| config);
         let config = parse(text).map_err(|(field, why)| Error::config(work.pod, field, why))?;
-        let until = Instant::now() + LIMIT;
+        let until = Instant::now() + work.settings.cni_limit;
         Ok(Self { work, config, command, id: &record.id, alive, ports: &record.ports, until })
     }
 
@@ -185,13 +183,13 @@ impl<'a> Call<'a> {
         let outcome = plugin::run(&path, &env, &input.end(), self.until)?;
         match outcome.how {
             Some(How::Code(0)) => Ok(outcome.output.trim().to_owned()),
-            _ => Err(failed(&explain(&outcome))),
+            _ => Err(failed(&explain(&outcome, self.work.settings.cni_limit))),
         }
     }
 }
 
 /// Why a plugin failed, in its own words.
-fn explain(outcome: &Outcome) -> String {
+fn explain(outcome: &Outcome, limit: Duration) -> String {
     let trouble = json::parse::<Trouble<'_>>(outcome.output.as_bytes()).ok();
     if let Some(trouble) = trouble.filter(|trouble| !trouble.message.is_empty()) {
         let details = trouble.details.decode();
@@ -200,7 +198,7 @@ fn explain(outcome: &Outcome) -> String {
     }
     let last = outcome.complaint.trim().lines().last().unwrap_or("it does not say why").to_owned();
     match outcome.how {
-        None => format!("not done after {} s, killed", LIMIT.as_secs()),
+        None => format!("not done after {} s, killed", limit.as_secs()),
         Some(How::Code(code)) => format!("exit status {code}: {last}"),
         Some(How::Signal(signal)) => format!("killed by signal {signal}"),
     }
@@ -263,8 +261,20 @@ fn has_check(config: &Config) -> bool {
     !config.version.starts_with("0.3.")
 }
 
-/// Asks the plugins whether all is as they left it. One that says no is told.
-pub fn check(work: &Work<'_>, record: &Record) -> bool {
+/// Whether the plugins have made the pod an interface.
+pub fn has_interface(record: &Record) -> bool {
+    let result = record.cni.as_ref().map_or("", |(_, result)| result);
+    let answer: Answer<'_> = json::parse(result.as_bytes()).unwrap_or_default();
+    let name = INTERFACE.to_string_lossy();
+    answer
+        .interfaces
+        .iter()
+        .any(|interface| *interface.name.decode() == *name && !interface.sandbox.is_empty())
+}
+
+/// Asks the plugins whether all is as they left it. One that says no is told, and no more: portmap 1.1 says so of every
+/// network without IPv6.
+pub fn check(work: &Work<'_>, record: &Record) {
     let asked = Call::new(work, record, "CHECK", true).and_then(|call| {
         if call.config.unchecked || !has_check(&call.config) {
             return Ok(());
@@ -272,7 +282,9 @@ pub fn check(work: &Work<'_>, record: &Record) -> bool {
         let result = record.cni.as_ref().map_or("", |(_, result)| result);
         (0..call.config.plugins.len()).try_for_each(|place| call.run(place, result).map(drop))
     });
-    asked.inspect_err(|e| log::warn!("{}: {e}; adding it anew", work.pod)).is_ok()
+    if let Err(e) = asked {
+        log::warn!("{}: {e}; it stays as it is", work.pod);
+    }
 }
 
 /// Takes the pod out of its network: every plugin in reverse order, also after one that fails, whose error is returned.
@@ -319,7 +331,10 @@ mod tests {
     #[test]
     fn what_a_plugin_says_becomes_one_reason() {
         let outcome = |how, output: &str, complaint: &str| {
-            explain(&Outcome { how, output: output.to_owned(), complaint: complaint.to_owned() })
+            explain(
+                &Outcome { how, output: output.to_owned(), complaint: complaint.to_owned() },
+                Duration::from_secs(15),
+            )
         };
         let said = r#"{"cniVersion":"1.0.0","code":11,"msg":"no","details":"why"}"#;
         assert_eq!(outcome(Some(How::Code(1)), said, "x"), "code 11: no; why");

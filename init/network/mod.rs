@@ -183,11 +183,18 @@ impl Work<'_> {
 
     /// Whether what the record says is still there.
     fn is_whole(&self, record: &Record, home: &File, pin: &Pin) -> bool {
-        match record.mode {
-            Mode::Cni => cni::check(self, record),
-            _ => sides(home, pin)
-                .is_ok_and(|sides| rtnetlink::find(&sides.pod, INTERFACE).is_ok_and(|device| device.up)),
+        if record.mode == Mode::Cni {
+            cni::check(self, record);
         }
+        let there = || {
+            sides(home, pin)
+                .is_ok_and(|sides| rtnetlink::find(&sides.pod, INTERFACE).is_ok_and(|device| device.up))
+        };
+        let whole = record.mode == Mode::Cni && !cni::has_interface(record) || there();
+        if !whole {
+            log::warn!("{}: {} is gone or down; making it anew", self.pod, INTERFACE.to_string_lossy());
+        }
+        whole
     }
 }
 

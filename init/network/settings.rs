@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 use std::path::Path;
+use std::time::Duration;
 
 use mote::error::{Error, Result};
 use mote::input::{self, Input};
@@ -13,7 +14,7 @@ use crate::manifest::network_of;
 
 /// The members that are known.
 const KEYS: &[&str] =
-    &["bridge", "subnet", "range", "gateway", "masquerade", "mtu", "cniConfig", "cniPlugins"];
+    &["bridge", "subnet", "range", "gateway", "masquerade", "mtu", "cniConfig", "cniPlugins", "cniSeconds"];
 
 object! {
     struct File<'a> { network: Text<'a> = "network" }
@@ -26,6 +27,7 @@ object! {
         mtu: u32 = "mtu",
         cni_config: Option<Str<'a>> = "cniConfig",
         cni_plugins: List<Str<'a>> = "cniPlugins",
+        cni_seconds: Option<u8> = "cniSeconds",
     }
 }
 
@@ -50,6 +52,8 @@ pub struct Settings {
     pub cni_config: String,
     /// Where the CNI plugins are.
     pub cni_plugins: Vec<String>,
+    /// How long all plugins of a network may take for one operation.
+    pub cni_limit: Duration,
 }
 
 impl Settings {
@@ -109,6 +113,11 @@ impl Settings {
         if places().any(|path| !path.starts_with('/') || path.contains([':', '\0'])) {
             return Err(wrong("cniPlugins", "expected absolute paths without colons, as for cniConfig"));
         }
+        // A starter, which may have to remove and to add, is killed after 60 s.
+        let seconds = network.cni_seconds.unwrap_or(15);
+        if !(1..=15).contains(&seconds) {
+            return Err(wrong("cniSeconds", "expected 1 to 15"));
+        }
         let usual = ["/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni"];
         Ok(Self {
             bridge,
@@ -120,6 +129,7 @@ impl Settings {
             mtu: network.mtu,
             cni_plugins: if plugins.is_empty() { usual.map(str::to_owned).to_vec() } else { plugins },
             cni_config,
+            cni_limit: Duration::from_secs(seconds.into()),
         })
     }
 }

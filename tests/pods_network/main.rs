@@ -3,7 +3,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "../common/mod.rs"]
 mod common;
+
+mod bridge;
+mod cni;
+mod macvlan;
+mod ports;
+mod shared;
 
 use common::pods::Supervisor;
 use common::spec;
@@ -95,9 +102,55 @@ impl Device {
         word.split('/').next().unwrap().to_owned()
     }
 
+    /// Starts the supervisor and waits until each of these pods runs.
+    #[track_caller]
+    fn start(&self, names: &[&str]) {
+        self.pods.start();
+        for name in names {
+            self.pods.wait(&format!("{name}/a"), "running");
+        }
+    }
+
+    /// Waits until the pod cannot be started, and gives the reason.
+    #[track_caller]
+    fn fails(&self, name: &str) -> String {
+        let row = self.pods.wait(&format!("{name}/a"), "backoff");
+        row["reason"].as_str().unwrap_or_else(|| panic!("no reason: {row}")).to_owned()
+    }
+
+    /// Waits until one of two pods runs and the other one cannot; gives the name of the one and the reason of the other.
+    #[track_caller]
+    fn one_of(&self, pods: [&str; 2]) -> (String, String) {
+        let settled = |row: &Value| row["state"] == "running" || row["state"] == "backoff";
+        let rows = pods.map(|pod| self.pods.wait_for(&format!("{pod}/a"), &settled));
+        let of = |state: &str, key: &str| {
+            let row = rows.iter().find(|row| row["state"] == state);
+            row.unwrap_or_else(|| panic!("none of {pods:?} is {state}: {rows:?}"))[key]
+                .as_str()
+                .unwrap()
+                .to_owned()
+        };
+        (of("running", "pod"), of("backoff", "reason"))
+    }
+
+    /// Ends the first process of a pod's container and waits for the next one.
+    #[track_caller]
+    fn restart(&self, name: &str) {
+        let name = format!("{name}/a");
+        let old = self.pods.container(&name)["pid"].clone();
+        sh(&format!("kill -9 {old}"));
+        self.pods.wait_for(&name, &|row| row["state"] == "running" && row["pid"] != old);
+    }
+
     #[track_caller]
     fn stop(self) {
         self.pods.stop();
+        self.stop_all();
+    }
+
+    /// After the supervisor has ended.
+    #[track_caller]
+    fn stop_all(self) {
         let left = sh("ip -o link | grep -v -e lo: -e up0 || true");
         assert_eq!(left, "", "interfaces are left");
     }
@@ -136,33 +189,6 @@ fn sh(command: &str) -> String {
 
 fn bridge() -> Value {
     json!({"mote/network": "bridge"})
-}
-
-#[test]
-fn two_pods_on_the_bridge_reach_each_other_and_the_outside() {
-    let mut device = Device::new(json!({}));
-    device.outside();
-    device.pod("one", "serve", bridge(), json!([]));
-    device.pod("two", "serve", bridge(), json!([]));
-    device.pod("alone", "sleep", json!({}), json!([]));
-    device.pods.start();
-    for pod in ["one/a", "two/a", "alone/a"] {
-        device.pods.wait(pod, "running");
-    }
-    let (one, two) = (device.address("one"), device.address("two"));
-    assert_ne!(one, two);
-    assert_eq!(device.ask("one", &two, 80), format!("I am two, you are {one}"));
-    assert_eq!(device.ask("two", &one, 80), format!("I am one, you are {two}"));
-    device.inside("one", &format!("busybox ping -c1 -W2 {two}"));
-    // The device reaches them, and outside they seem to be the device.
-    assert_eq!(sh(&ask(&one, 80)), "I am one, you are 10.190.0.1");
-    let server = Server::new(&device, 7);
-    let said = device.ask("one", "192.0.2.9", 7);
-    assert!(said.ends_with(", you are 192.0.2.1"), "{said}");
-    drop(server);
-    // A pod without the annotation has lo alone.
-    assert_eq!(device.inside("alone", "ip -o link | wc -l"), "1");
-    device.stop();
 }
 
 /// A busybox that serves outside.

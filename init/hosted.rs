@@ -37,7 +37,7 @@ pub fn run(
     [manifests, bundles, logs, volumes, settings]: [&'static str; 5],
 ) -> Result<i32> {
     if !geteuid().is_root() {
-        return Err(Error::Usage("supervise: needs root, as containers of pods do".into()));
+        return Err(Error::usage(format_args!("supervise: needs root, as containers of pods do")));
     }
     // Containers see this process's file through their first process until that runs its program.
     mote::image::protect()?;
@@ -57,7 +57,7 @@ pub fn run(
         oom: oom(&cgroups, pods),
     }));
     if paths.socket.len() > SOCKET_BYTES {
-        return Err(Error::Usage("supervise: --run: the path is too long for a socket in it".into()));
+        return Err(Error::usage(format_args!("supervise: --run: the path is too long for a socket in it")));
     }
     std::fs::read_dir(manifests).during("open", manifests)?;
     DirBuilder::new().mode(0o700).recursive(true).create(run).during("mkdir", run)?;
@@ -69,7 +69,7 @@ pub fn run(
 
 /// The cgroup of all pods, below the caller's own; one for each run directory, so that supervisors do not meet.
 fn pods_cgroup(cgroups: &Cgroups, run: &str) -> Result<&'static str> {
-    let hierarchies = cgroups.hierarchies().map_err(|why| Error::Usage(why.into()))?;
+    let hierarchies = cgroups.hierarchies().map_err(|why| Error::usage(format_args!("{why}")))?;
     let own = hierarchies.iter().find(|hierarchy| hierarchy.v2).map_or("/", |own| own.own.as_str());
     let name = run.trim_matches('/').replace('/', "=");
     let pods = format!("{}/mote={name}/pods", own.trim_end_matches('/'));
@@ -93,7 +93,7 @@ fn lock(paths: &Paths) -> Result<Flock<File>> {
     let path = format!("{}/supervisor.lock", paths.run);
     let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
     let refused =
-        || Error::Usage(format!("supervise: {}: another supervisor is at work here", paths.run).into());
+        || Error::usage(format_args!("supervise: {}: another supervisor is at work here", paths.run));
     let lock = match Flock::lock(file.during("open", path.as_str())?, FlockArg::LockExclusiveNonblock) {
         Err((_, Errno::EWOULDBLOCK)) => return Err(refused()),
         result => result.map_err(|(_, errno)| errno).during("flock", path.as_str())?,

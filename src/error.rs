@@ -11,8 +11,13 @@ use nix::errno::Errno;
 pub const PATH_TAIL: usize = 88;
 
 /// One failure. Each prints as one line without control characters.
+///
+/// Behind a pointer: a result is passed in a register then, and `?` copies nothing.
 #[derive(Debug)]
-pub enum Error {
+pub struct Error(Box<Fault>);
+
+#[derive(Debug)]
+enum Fault {
     /// The kernel refused `call` on `path`.
     Sys {
         /// The system call, or the operation made of several.
@@ -23,9 +28,9 @@ pub enum Error {
         path: Tail,
     },
     /// A file that mote reads (`config.json`, a manifest, `init.json`) is wrong.
-    Config(Box<Flaw>),
-    /// The command line asks for something that is not to be had.
-    Usage(Box<str>),
+    Config(Flaw),
+    /// The command line asks for something that is not to be had, or a hook failed: which and how.
+    Said(String),
     /// The container is not in a state, or not of a kind, in which this can be done.
     Container {
         /// The container.
@@ -33,8 +38,6 @@ pub enum Error {
         /// What is in the way, in the words that engines look for.
         why: &'static str,
     },
-    /// A hook failed: which and how.
-    Hook(Box<str>),
     /// The container's first process was killed before its program ran.
     Killed {
         /// By which signal; 0 where nobody could tell.
@@ -43,13 +46,13 @@ pub enum Error {
     /// The container's first process failed before its program ran.
     Child {
         /// What it was doing, such as `mount "proc" on "/proc"`.
-        what: Box<str>,
+        what: String,
         /// Why, in the kernel's words.
         errno: Errno,
     },
 }
 
-const _: () = assert!(size_of::<Error>() <= 128);
+const _: () = assert!(size_of::<Result<()>>() == size_of::<usize>());
 
 /// The result of nearly everything here.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -82,27 +85,98 @@ impl Tail {
     }
 }
 
+// None of these is on the way of what goes well, so none is copied to where it is called.
 impl Error {
-    /// A wrong file.
-    pub fn config(file: impl fmt::Display, field: impl Into<Box<str>>, why: impl Into<Box<str>>) -> Self {
-        Self::Config(Box::new(Flaw { file: file.to_string().into(), field: field.into(), why: why.into() }))
+    fn new(fault: Fault) -> Self {
+        Self(Box::new(fault))
+    }
+
+    /// The kernel refused `call` on `path`.
+    #[cold]
+    #[inline(never)]
+    pub fn refused(call: &'static str, errno: Errno, path: &[u8]) -> Self {
+        Self::new(Fault::Sys { call, errno, path: Tail::new(path) })
+    }
+
+    /// A file that mote reads is wrong: the file, the field and what is allowed there.
+    pub fn config(file: impl fmt::Display, field: impl fmt::Display, why: impl fmt::Display) -> Self {
+        Self::flawed(&file, &field, &why)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn flawed(file: &dyn fmt::Display, field: &dyn fmt::Display, why: &dyn fmt::Display) -> Self {
+        Self::new(Fault::Config(Flaw {
+            file: file.to_string().into(),
+            field: field.to_string().into(),
+            why: why.to_string().into(),
+        }))
     }
 
     /// A wrong field of `file`.
     #[expect(clippy::boxed_local, reason = "this is how it comes")]
     pub fn wrong(file: impl fmt::Display, wrong: Wrong) -> Self {
-        Self::config(file, wrong.0, wrong.1)
+        Self::flawed(&file, &wrong.0, &wrong.1)
+    }
+
+    /// What is asked for is not to be had, in words that say why.
+    #[cold]
+    #[inline(never)]
+    pub fn usage(why: fmt::Arguments<'_>) -> Self {
+        Self::new(Fault::Said(fmt::format(why)))
     }
 
     /// A container that cannot do this now.
+    #[cold]
+    #[inline(never)]
     pub fn container(id: &str, why: &'static str) -> Self {
-        Self::Container { id: id.into(), why }
+        Self::new(Fault::Container { id: id.into(), why })
+    }
+
+    /// The first process was killed before its program ran; by signal 0 where nobody could tell.
+    #[cold]
+    #[inline(never)]
+    pub fn killed(signal: i32) -> Self {
+        Self::new(Fault::Killed { signal })
+    }
+
+    /// The first process failed while it did `what`.
+    #[cold]
+    #[inline(never)]
+    pub fn child(what: fmt::Arguments<'_>, errno: Errno) -> Self {
+        Self::new(Fault::Child { what: fmt::format(what), errno })
     }
 
     /// The kernel's reason, where there is one.
     pub fn errno(&self) -> Option<Errno> {
-        match self {
-            Self::Sys { errno, .. } | Self::Child { errno, .. } => Some(*errno),
+        match *self.0 {
+            Fault::Sys { errno, .. } | Fault::Child { errno, .. } => Some(errno),
+            _ => None,
+        }
+    }
+
+    /// The signal by which the first process was killed before its program ran, where it is known.
+    pub fn signal(&self) -> Option<i32> {
+        match *self.0 {
+            Fault::Killed { signal } if signal != 0 => Some(signal),
+            _ => None,
+        }
+    }
+
+    /// Whether it was for the state of the container.
+    pub fn is_of_state(&self) -> bool {
+        matches!(*self.0, Fault::Container { .. })
+    }
+
+    /// Whether the command line is to blame, or what it asks for.
+    pub fn is_usage(&self) -> bool {
+        matches!(*self.0, Fault::Said(_))
+    }
+
+    /// Where a file is wrong, if that is it.
+    pub fn flaw(&self) -> Option<&Flaw> {
+        match &*self.0 {
+            Fault::Config(flaw) => Some(flaw),
             _ => None,
         }
     }
@@ -116,14 +190,19 @@ pub trait During<T> {
 
 impl<T> During<T> for std::result::Result<T, Errno> {
     fn during(self, call: &'static str, on: impl AsPath) -> Result<T> {
-        self.map_err(|errno| Error::Sys { call, errno, path: Tail::new(on.bytes()) })
+        self.map_err(|errno| Error::refused(call, errno, on.bytes()))
     }
 }
 
 impl<T> During<T> for std::io::Result<T> {
     fn during(self, call: &'static str, on: impl AsPath) -> Result<T> {
-        self.map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO))).during(call, on)
+        self.map_err(|e| Error::refused(call, errno_of(&e), on.bytes()))
     }
+}
+
+/// The kernel's reason for a failure of std's.
+pub fn errno_of(error: &std::io::Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))
 }
 
 /// What an error can name: paths in any of their types.
@@ -156,21 +235,21 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Names and paths come from strangers: whatever they hold, the message stays one line.
         let f = &mut OneLine(f);
-        match self {
-            Self::Sys { call, errno, path: Tail(path) } if path.is_empty() => {
+        match &*self.0 {
+            Fault::Sys { call, errno, path: Tail(path) } if path.is_empty() => {
                 write!(f, "{call}: {}", words(*errno))
             }
-            Self::Sys { call, errno, path: Tail(path) } => {
+            Fault::Sys { call, errno, path: Tail(path) } => {
                 let cut = if path.is_full() { "..." } else { "" };
                 write!(f, "{call}({cut}{}): {}", String::from_utf8_lossy(path), words(*errno))
             }
-            Self::Config(flaw) => write!(f, "{}: {}: {}", flaw.file, flaw.field, flaw.why),
-            Self::Usage(why) | Self::Hook(why) => f.write_str(why),
-            Self::Container { id, why } => write!(f, "{id}: {why}"),
-            Self::Killed { signal } => {
+            Fault::Config(flaw) => write!(f, "{}: {}: {}", flaw.file, flaw.field, flaw.why),
+            Fault::Said(why) => f.write_str(why),
+            Fault::Container { id, why } => write!(f, "{id}: {why}"),
+            Fault::Killed { signal } => {
                 write!(f, "the container's first process was killed by signal {signal}")
             }
-            Self::Child { what, errno } => write!(f, "{what}: {}", words(*errno)),
+            Fault::Child { what, errno } => write!(f, "{what}: {}", words(*errno)),
         }
     }
 }

@@ -152,7 +152,7 @@ pub fn exec(request: &Request<'_>) -> Result<i32> {
     request
         .changes
         .apply(&mut process, strings)
-        .map_err(|(option, why)| Error::Usage(format!("exec: {option}: {}", why.why()).into()))?;
+        .map_err(|(option, why)| Error::usage(format_args!("exec: {option}: {}", why.why())))?;
     host::labels(&mut process.labels).map_err(wrong)?;
     let rdt_tasks = resctrl::tasks(&kept.rdt)?;
     let console = request.terminal.connect()?;
@@ -166,10 +166,12 @@ pub fn exec(request: &Request<'_>) -> Result<i32> {
         }
         (Terminal::Refused | Terminal::Foreground, false) => (None, None),
         (Terminal::Refused, true) => {
-            return Err(Error::Usage("exec: a terminal needs --console-socket, or no --detach".into()));
+            return Err(Error::usage(format_args!(
+                "exec: a terminal needs --console-socket, or no --detach"
+            )));
         }
         (Terminal::Console(_), false) => {
-            return Err(Error::Usage("exec: --console-socket: the process has no terminal".into()));
+            return Err(Error::usage(format_args!("exec: --console-socket: the process has no terminal")));
         }
     };
     let mut pid_file = request.pid_file.map(PidFile::new).transpose()?;
@@ -216,10 +218,10 @@ pub fn exec(request: &Request<'_>) -> Result<i32> {
         };
     let ran = tell(&held, pidfd_to.as_ref(), pid_file.as_mut())
         .and_then(|()| held.ready(&|failure| failure.explain_exec(&process), true, &mut answer));
-    let pidfd = match (ran, &signals) {
+    let pidfd = match ran {
+        Ok(pidfd) => pidfd,
         // By somebody who saw it: that is its end, and no failure of ours.
-        (Err(Error::Killed { signal }), Some(_)) if signal != 0 => return Ok(128 + signal),
-        (result, _) => result?,
+        Err(error) => return error.signal().filter(|_| signals.is_some()).map(|n| 128 + n).ok_or(error),
     };
     std::mem::forget(pid_file); // dropped, it would take the file with it
     signals.map_or(Ok(0), |signals| signals.follow(pidfd.as_fd(), ours, None))
@@ -257,7 +259,7 @@ fn open_cgroup(cgroups: &Cgroups, record: &Record, below: &[&OsStr]) -> Result<C
         let parts = path.split('/').filter(|part| !part.is_empty());
         if parts.clone().any(|part| matches!(part, "." | "..")) {
             let why = "expected a path below the container's cgroup, without the components . and ..";
-            return Err(Error::Usage(format!("exec: --cgroup: {why}").into()));
+            return Err(Error::usage(format_args!("exec: --cgroup: {why}")));
         }
         let path = std::ffi::CString::new(parts.collect::<Vec<_>>().join("/"));
         let path = path.map_err(|_| Errno::EINVAL).during("open", "--cgroup")?;

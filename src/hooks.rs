@@ -233,7 +233,7 @@ impl Broken {
         };
         let path = hook.map_or(c"", |hook| hook.path).to_string_lossy();
         let (kind, index) = (self.when.name(), self.index);
-        Error::Hook(format!("hooks.{kind}[{index}]: \"{path}\": {why}").into())
+        Error::usage(format_args!("hooks.{kind}[{index}]: \"{path}\": {why}"))
     }
 }
 

@@ -132,5 +132,5 @@ pub fn is_smuggled() -> bool {
 
 /// What is said by one that was smuggled in.
 pub fn smuggled() -> Error {
-    Error::Usage("/proc/self/exe of the runtime cannot be a container's program".into())
+    Error::usage(format_args!("/proc/self/exe of the runtime cannot be a container's program"))
 }

@@ -67,7 +67,7 @@ pub fn spawn(
     match len {
         8 => Ok((Pid::from_raw(i32::from_ne_bytes([a, b, c, d])), adopt(i32::from_ne_bytes([e, f, g, h])))),
         9 => Err(Failure::from_bytes([a, b, c, d, e, f, g, h]).explain(plan)),
-        _ => Err(Error::Killed { signal: 0 }),
+        _ => Err(Error::killed(0)),
     }
 }
 

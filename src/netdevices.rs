@@ -74,13 +74,13 @@ pub fn check(devices: &[NetDevice<'_>]) -> std::result::Result<(), (usize, Errno
 
 /// Moves the devices into the network namespace of the process behind `pidfd`.
 pub fn enter<'p>(devices: &'p [NetDevice<'p>], pidfd: BorrowedFd<'_>) -> Result<Moved<'p>> {
-    let sides = sides(pidfd).map_err(|errno| Error::Child { what: "linux.netDevices".into(), errno });
+    let sides = sides(pidfd).map_err(|errno| Error::child(format_args!("linux.netDevices"), errno));
     let (host, container) = sides?;
     let mut moved = Moved { host, container, devices: Vec::with_capacity(devices.len()) };
     for device in devices {
         moved.enter(device).map_err(|errno| {
             let (name, inside) = (device.name.to_string_lossy(), device.inside.to_string_lossy());
-            Error::Child { what: format!("linux.netDevices[\"{name}\"]: move to \"{inside}\"").into(), errno }
+            Error::child(format_args!("linux.netDevices[\"{name}\"]: move to \"{inside}\""), errno)
         })?;
     }
     Ok(moved)

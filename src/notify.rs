@@ -55,7 +55,9 @@ impl Manager {
             [b'@', name @ ..] => UnixAddr::new_abstract(name),
             [b'/', ..] => UnixAddr::new(name.as_bytes()),
             _ => {
-                return Err(Error::Usage("NOTIFY_SOCKET: expected an absolute path, or @ and a name".into()));
+                return Err(Error::usage(format_args!(
+                    "NOTIFY_SOCKET: expected an absolute path, or @ and a name"
+                )));
             }
         };
         let during = "NOTIFY_SOCKET: connect";

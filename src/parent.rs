@@ -9,7 +9,7 @@ use nix::unistd::{Pid, pipe2, read, write};
 
 use crate::cgroup::Cgroup;
 use crate::child::{self, Entrance, Gear};
-use crate::error::{During, Error, Result, Tail};
+use crate::error::{During, Error, Result};
 use crate::join;
 use crate::plan::Plan;
 use crate::rootfs::source;
@@ -68,7 +68,7 @@ pub fn spawn(plan: &Plan<'_>, spawn: &Spawn<'_>) -> Result<Held> {
         if namespace.kind == CloneFlags::CLONE_NEWNS && is_own_mount_namespace(fd.as_fd()) {
             // Pivoted, it would take the root away from under everybody in it.
             let why = "linux.namespaces: the caller's own mount namespace cannot be a container's";
-            return Err(Error::Usage(why.into()));
+            return Err(Error::usage(format_args!("{why}")));
         }
         if namespace.kind == CloneFlags::CLONE_NEWPID && !between {
             // Counts for children only, and this process has no other: it is a command, or PID 1's starter.
@@ -100,11 +100,11 @@ pub fn spawn(plan: &Plan<'_>, spawn: &Spawn<'_>) -> Result<Held> {
         join::spawn(plan, &join, spawn.sibling, &mut || clone_child(&work, spawn, &gear, true))?
     } else {
         clone_child(&work, spawn, &gear, spawn.sibling).map_err(|errno| match errno {
-            Errno::EPERM if !plan.user_namespace => Error::Child {
-                what: "linux.namespaces: without privileges there has to be one of type user".into(),
-                errno,
-            },
-            errno => Error::Sys { call: "clone3", errno, path: Tail::default() },
+            Errno::EPERM if !plan.user_namespace => {
+                let why = "linux.namespaces: without privileges there has to be one of type user";
+                Error::child(format_args!("{why}"), errno)
+            }
+            errno => Error::refused("clone3", errno, b""),
         })?
     };
     if spawn.sibling {
@@ -254,7 +254,7 @@ impl Held {
         if let Some(Ok(_)) = ended {
             self.pidfd = None;
         }
-        Error::Killed { signal }
+        Error::killed(signal)
     }
 
     /// The next report; `None` when there will be no other.

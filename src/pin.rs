@@ -19,7 +19,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-use crate::error::{During as _, Error, Result};
+use crate::error::{During as _, Result};
 use crate::sys::net;
 
 /// A kind of namespace that can be pinned.
@@ -90,7 +90,7 @@ pub fn ensure(
     match open(kind, &path) {
         Ok(Some(pin)) => return Ok(pin),
         Ok(None) => clean(&path)?, // a file that lost its mount, or something else altogether
-        Err(Error::Sys { errno: Errno::ENOENT, .. }) => {}
+        Err(error) if error.errno() == Some(Errno::ENOENT) => {}
         Err(other) => return Err(other),
     }
     let held = held.filter(|held| net::namespace_type(*held) == Ok(kind.flag.bits()));
@@ -118,7 +118,7 @@ pub fn own(kind: &Kind) -> Result<Pin> {
 /// Opens the pin `name`; `None` where there is none that lives. Takes no lock, and waits for nobody.
 pub fn find(kind: &Kind, dir: &Path, name: &str) -> Result<Option<Pin>> {
     match open(kind, &pin_path(dir, name)?) {
-        Err(Error::Sys { errno: Errno::ENOENT, .. }) => Ok(None),
+        Err(error) if error.errno() == Some(Errno::ENOENT) => Ok(None),
         other => other,
     }
 }
@@ -133,7 +133,7 @@ pub fn unpin(dir: &Path, name: &str) -> Result<()> {
 /// Removes what is left from before: whatever is not the pin of a name that is `known`. Returns how many went.
 pub fn sweep(kind: &Kind, dir: &Path, known: &dyn Fn(&str) -> bool) -> Result<usize> {
     let _lock = match lock(dir) {
-        Err(Error::Sys { errno: Errno::ENOENT, .. }) => return Ok(0), // no pod has needed this kind
+        Err(error) if error.errno() == Some(Errno::ENOENT) => return Ok(0), // no pod has needed this kind
         other => other?,
     };
     let mut gone = 0;

@@ -45,7 +45,7 @@ pub fn make(root: OwnedFd, rdt: &Rdt<'_>) -> Result<Group> {
     group.prepare(rdt).map_err(|(what, errno)| {
         let name = rdt.group.to_string_lossy();
         let said = last_status(group.root.as_fd()).map(|said| format!(" ({said})")).unwrap_or_default();
-        Error::Child { what: format!("linux.intelRdt: group \"{name}\": {what}{said}").into(), errno }
+        Error::child(format_args!("linux.intelRdt: group \"{name}\": {what}{said}"), errno)
     })?;
     Ok(group)
 }

@@ -11,7 +11,7 @@ use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 use nix::unistd::{Pid, read};
 
 use crate::container::{self, Request, Terminal};
-use crate::error::{During, Error, Result};
+use crate::error::{During, Result};
 use crate::notify::Pending;
 use crate::sys::file::write_all;
 use crate::sys::process::pidfd_send_signal;
@@ -24,9 +24,9 @@ use crate::sys::{socket, terminal};
 pub fn run(request: &Request<'_>, keep: bool) -> Result<i32> {
     let signals = Signals::block()?;
     let mut made = match container::create(&Request { terminal: Terminal::Foreground, ..*request }) {
+        Ok(made) => made,
         // By somebody who saw it running: that is the container's end, and no failure of ours.
-        Err(Error::Killed { signal }) if signal != 0 => return Ok(128 + signal),
-        result => result?,
+        Err(error) => return error.signal().map(|signal| 128 + signal).ok_or(error),
     };
     let pending = made.pending(request.manager);
     let status = signals.follow(made.pidfd.as_fd(), made.terminal.as_ref().map(AsFd::as_fd), pending)?;

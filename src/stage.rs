@@ -289,12 +289,12 @@ impl Failure {
             Stage::Start => write!(what, "wait for start"),
             _ => write!(what, "{}", self.of_process(&plan.process)),
         }; // writing to a String cannot fail
-        Error::Child { what: what.into(), errno: self.errno }
+        Error::child(format_args!("{what}"), self.errno)
     }
 
     /// As [`explain`](Self::explain), for a process that joins a container.
     pub fn explain_exec(self, process: &Process<'_>) -> Error {
-        Error::Child { what: self.of_process(process).into(), errno: self.errno }
+        Error::child(format_args!("{}", self.of_process(process)), self.errno)
     }
 
     /// What concerns the program and who it runs as.

@@ -62,12 +62,9 @@ impl Id {
         if name.is_empty() || name.len() > 200 || matches!(name, "." | "..") || !name.bytes().all(plain) {
             let shown: String = name.chars().take(40).collect();
             let dots = if shown.len() < name.len() { "..." } else { "" };
-            return Err(Error::Usage(
-                format!(
-                    "container id \"{shown}{dots}\": expected 1 to 200 of the characters A-Z a-z 0-9 _ + - ."
-                )
-                .into(),
-            ));
+            return Err(Error::usage(format_args!(
+                "container id \"{shown}{dots}\": expected 1 to 200 of the characters A-Z a-z 0-9 _ + - ."
+            )));
         }
         Ok(Self(name.into()))
     }

@@ -125,7 +125,7 @@ fn help(program: &std::ffi::CStr, pid: Pid, maps: &[Map]) -> Result<()> {
     let Ok(found) = process::find(program, &path, &mut buffer) else {
         let name = program.to_string_lossy();
         let why = format!("linux.uidMappings: more than the own id needs {name}, which is not in PATH");
-        return Err(Error::Usage(why.into()));
+        return Err(Error::usage(format_args!("{why}")));
     };
     let ranges = maps.iter().flat_map(|map| [map.inside, map.outside, map.count]);
     let words: Vec<CString> = std::iter::once(pid.as_raw().cast_unsigned())
@@ -156,10 +156,7 @@ fn help(program: &std::ffi::CStr, pid: Pid, maps: &[Map]) -> Result<()> {
             let words = String::from_utf8_lossy(&words);
             let line = words.lines().next().unwrap_or("it says nothing");
             let line = line.trim_start_matches(&*program.to_string_lossy()).trim_start_matches(": ");
-            Err(Error::Child {
-                what: format!("{}: {line}", program.to_string_lossy()).into(),
-                errno: Errno::EPERM,
-            })
+            Err(Error::child(format_args!("{}: {line}", program.to_string_lossy()), Errno::EPERM))
         }
     }
 }

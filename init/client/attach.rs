@@ -43,7 +43,7 @@ fn run(context: &Context<'_>) -> Result<i32> {
     let host = Host::of(context);
     let listing = ps::ask(&host)?;
     let row = listing.rows.iter().find(|row| row.name() == (pod.as_str(), container.as_str()));
-    let refuse = |why: &str| Err(Error::Usage(format!("attach: {pod}/{container}: {why}").into()));
+    let refuse = |why: &str| Err(Error::usage(format_args!("attach: {pod}/{container}: {why}")));
     let Some(row) = row else { return refuse("there is no such container") };
     let pid = row.pid.and_then(|pid| i32::try_from(pid).ok());
     let Some(pid) = pid else { return refuse("it does not run") };

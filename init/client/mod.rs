@@ -87,7 +87,9 @@ impl Host {
         let text = self.send(request, more)?.next()?.ok_or_else(hung_up)?;
         let packet: ps::Packet<'_> =
             json::parse(&text).map_err(|flaw| Error::config("the answer", flaw.field, flaw.why))?;
-        packet.error.map_or(Ok(()), |error| Err(Error::Usage(table::visible(&error.decode()).into())))
+        packet
+            .error
+            .map_or(Ok(()), |error| Err(Error::usage(format_args!("{}", table::visible(&error.decode())))))
     }
 
     /// Has PID 1 send a descriptor.
@@ -97,7 +99,7 @@ impl Host {
         let packet: ps::Packet<'_> =
             json::parse(&text).map_err(|flaw| Error::config("the answer", flaw.field, flaw.why))?;
         match packet.error {
-            Some(error) => Err(Error::Usage(table::visible(&error.decode()).into())),
+            Some(error) => Err(Error::usage(format_args!("{}", table::visible(&error.decode())))),
             None => receive_fd(answer.0.as_fd()).during("recvmsg", SOCKET),
         }
     }
@@ -177,5 +179,7 @@ pub fn target(context: &Context<'_>) -> Result<(Name, Name)> {
 
 /// What is wrong when the connection ends too early.
 pub fn hung_up() -> Error {
-    Error::Usage("the supervisor has hung up before the end; only root of its own device may ask".into())
+    Error::usage(format_args!(
+        "the supervisor has hung up before the end; only root of its own device may ask"
+    ))
 }

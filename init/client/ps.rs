@@ -194,7 +194,7 @@ pub fn ask(host: &Host) -> Result<Listing> {
         let packet: Packet<'_> =
             json::parse(&text).map_err(|flaw| Error::config("the answer", flaw.field, flaw.why))?;
         if let Some(error) = packet.error {
-            return Err(Error::Usage(error.decode().into()));
+            return Err(Error::usage(format_args!("{}", error.decode())));
         }
         if packet.end {
             return Ok(listing);

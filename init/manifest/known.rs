@@ -348,8 +348,8 @@ mod tests {
             (r#"{"spec":{"newField":1}}"#, "spec.newField"),
             (r#"{"spec":{"security\u0043ontext":{"x":1}}}"#, r"spec.security\u0043ontext"),
         ] {
-            let Err(Error::Config(flaw)) = check("x.json", text) else { unreachable!("{text}") };
-            assert_eq!(&*flaw.field, path);
+            let Err(error) = check("x.json", text) else { unreachable!("{text}") };
+            assert_eq!(error.flaw().map(|flaw| &*flaw.field), Some(path));
         }
     }
 

@@ -18,11 +18,12 @@ fn pod(spec: &str, container: &str) -> String {
 
 fn flaw(text: &[u8]) -> (String, String) {
     match parse("p.json", text) {
-        Err(Error::Config(flaw)) => {
+        Err(error) => {
+            let Some(flaw) = error.flaw() else { unreachable!("{error:?}") };
             assert_eq!(&*flaw.file, "p.json");
-            (flaw.field.into(), flaw.why.into())
+            (flaw.field.to_string(), flaw.why.to_string())
         }
-        other => unreachable!("{other:?}"),
+        Ok(pod) => unreachable!("{pod:?}"),
     }
 }
 

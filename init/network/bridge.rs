@@ -87,7 +87,7 @@ fn claim(work: &Work<'_>, network: &Network) -> Result<Record> {
             .find(|address| !taken(*address))
             .ok_or_else(|| {
                 let (first, last) = settings.range;
-                Error::Usage(format!("network: no address is left of {first} to {last}").into())
+                Error::usage(format_args!("network: no address is left of {first} to {last}"))
             })?,
     };
     let record = Record { address, prefix, parent: settings.bridge.clone(), ..Record::new(network) };
@@ -108,7 +108,7 @@ fn make_bridge(records: &Records, settings: &Settings, socket: &Socket) -> Resul
         found => found.during("find", name.as_c_str())?,
     };
     if device.kind != "bridge" {
-        return Err(Error::Usage(format!("network: {} is no bridge", settings.bridge).into()));
+        return Err(Error::usage(format_args!("network: {} is no bridge", settings.bridge)));
     }
     if settings.own_gateway {
         rtnetlink::address(socket, device.index, settings.gateway, settings.subnet.1)

@@ -117,7 +117,7 @@ fn find(settings: &Settings, wanted: Option<&str>) -> Result<String> {
         }
     }
     let which = wanted.map_or_else(|| "no network".to_owned(), |name| format!("no network \"{name}\""));
-    Err(Error::Usage(format!("network: cni: {which} in {}", settings.cni_config).into()))
+    Err(Error::usage(format_args!("network: cni: {which} in {}", settings.cni_config)))
 }
 
 /// One operation on all plugins of a network.
@@ -145,7 +145,7 @@ impl<'a> Call<'a> {
         let Some((kind, takes_ports, own)) = self.config.plugins.get(place) else { return Ok(String::new()) };
         let failed = |why: &str| {
             let (name, command) = (&self.config.name, self.command);
-            Error::Usage(format!("network: cni \"{name}\": {kind}: {command}: {why}").into())
+            Error::usage(format_args!("network: cni \"{name}\": {kind}: {command}: {why}"))
         };
         let dirs = &self.work.settings.cni_plugins;
         let path = dirs.iter().map(|dir| format!("{dir}/{kind}")).find(|path| Path::new(path).is_file());
@@ -244,7 +244,7 @@ pub fn add(work: &Work<'_>, network: &Network, netns: u64) -> Result<()> {
         if let Err(flaw) = json::parse::<Answer<'_>>(result.as_bytes()) {
             let (kind, ..) = call.config.plugins.get(place).cloned().unwrap_or_default();
             let why = format!("network: cni: {kind}: its answer: {}: {}", flaw.field, flaw.why);
-            return Err(Error::Usage(why.into()));
+            return Err(Error::usage(format_args!("{why}")));
         }
     }
     let answer: Answer<'_> = json::parse(result.as_bytes()).unwrap_or_default();

@@ -226,5 +226,5 @@ fn needs(result: std::result::Result<(), Errno>, what: &str, options: &str) -> R
 /// One line about `what` failed, with what the kernel may lack.
 fn refused(what: &str, errno: Errno, options: &str) -> Error {
     let lacks = if options.is_empty() { String::new() } else { format!("; this kernel may lack {options}") };
-    Error::Usage(format!("network: {what}: {}{lacks}", words(errno)).into())
+    Error::usage(format_args!("network: {what}: {}{lacks}", words(errno)))
 }

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::PathBuf;
 
-use mote::error::{During as _, Error, Result};
+use mote::error::{During as _, Result};
 use mote::input::{self, Input};
 use mote::json::{self, List, Str, Writer};
 use mote::object;
@@ -164,7 +164,7 @@ impl Records {
         match input::read(&self.0.join(name), RECORD_BYTES) {
             Ok(Input::Text(text)) => Ok(Record::parse(&text)),
             Ok(_) => Ok(None),
-            Err(Error::Sys { errno: Errno::ENOENT, .. }) => Ok(None),
+            Err(error) if error.errno() == Some(Errno::ENOENT) => Ok(None),
             Err(other) => Err(other),
         }
     }

@@ -61,7 +61,7 @@ impl Settings {
     pub fn read(path: &str) -> Result<Self> {
         let text = match input::read(Path::new(path), 64 * 1024) {
             Ok(Input::Text(text)) => text,
-            Err(Error::Sys { errno: Errno::ENOENT, .. }) => b"{}".to_vec(),
+            Err(error) if error.errno() == Some(Errno::ENOENT) => b"{}".to_vec(),
             Ok(_) => return Err(Error::config(path, "the document", "not a regular file of at most 64 KiB")),
             Err(other) => return Err(other),
         };

@@ -293,7 +293,7 @@ impl Cgroups {
             let path = self.path(at, place).join(file);
             let why =
                 format!("{}: reads {value}, expected an empty cgroup that is not frozen", path.display());
-            Err(Error::Usage(why.into()))
+            Err(Error::usage(format_args!("{why}")))
         };
         for file in ["cgroup.freeze", "freezer.state"] {
             let state = get(directory, file).unwrap_or_default();

@@ -123,7 +123,7 @@ impl Cgroups {
             Errno::ENOENT => "this kernel, or the cgroup above, does not have the file",
             other => words(other),
         };
-        Error::Usage(format!("{field}: write \"{}\" to {}: {why}", value, path.display()).into())
+        Error::usage(format_args!("{field}: write \"{}\" to {}: {why}", value, path.display()))
     }
 
     /// Limits devices: by files on a host whose controller is on cgroup v1, otherwise by a program.
@@ -144,9 +144,9 @@ impl Cgroups {
                 v1::apply_devices(&devices::folded(rules), std::os::fd::AsFd::as_fd(directory), &refused)
             }
             (None, Some(directory)) => devices::apply(rules, directory, replace),
-            (None, None) => Err(Error::Usage(
-                format!("{field}: this host has no cgroup that could keep devices away").into(),
-            )),
+            (None, None) => Err(Error::usage(format_args!(
+                "{field}: this host has no cgroup that could keep devices away"
+            ))),
         }
     }
 }

@@ -25,7 +25,7 @@ fn run(context: &Context<'_>) -> Result<i32> {
             format!("#compdef mote\nautoload -U +X bashcompinit && bashcompinit\n{}", bash(context.device))
         }
         Some("fish") => fish(context.device),
-        _ => return Err(Error::Usage("completion: expected bash, zsh or fish".into())),
+        _ => return Err(Error::usage(format_args!("completion: expected bash, zsh or fish"))),
     };
     output::print(&text)?;
     Ok(0)

@@ -102,7 +102,7 @@ pub fn create(context: &Context<'_>, id: &Id, wait: bool) -> Result<()> {
 pub fn request<'a>(context: &'a Context<'_>, id: &'a Id) -> Result<Request<'a>> {
     if let Manager::Systemd(option) = context.cgroups {
         let why = "refused: mote makes cgroups itself and does not ask systemd for them";
-        return Err(Error::Usage(format!("--{option}: {why}").into()));
+        return Err(Error::usage(format_args!("--{option}: {why}")));
     }
     let disabled = context.cgroups == Manager::Disabled;
     Ok(Request {

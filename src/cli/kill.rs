@@ -29,9 +29,9 @@ fn run(context: &Context<'_>) -> Result<i32> {
     let word = context.options.arguments().get(1).map_or("SIGTERM".into(), |word| word.to_string_lossy());
     let signal = tables::signal(&word).ok_or_else(|| {
         let word = word;
-        Error::Usage(
-            format!("kill: unknown signal \"{word}\": expected 1 to 64, or a name such as TERM").into(),
-        )
+        Error::usage(format_args!(
+            "kill: unknown signal \"{word}\": expected 1 to 64, or a name such as TERM"
+        ))
     })?;
     let all = context.options.has("all");
     context.each(&|id| container::kill(&context.root, id, signal, all))

@@ -57,7 +57,7 @@ impl Log {
         let json = match format.as_deref() {
             None | Some("text" | "") => false,
             Some("json") => true,
-            Some(_) => return Err(Error::Usage("--log-format: expected text or json".into())),
+            Some(_) => return Err(Error::usage(format_args!("--log-format: expected text or json"))),
         };
         let open = |path: &Path| {
             let word = path.to_str().unwrap_or_default();
@@ -68,7 +68,9 @@ impl Log {
                 return match name {
                     "" => Ok(Sink::Service(service, "mote".into())),
                     name if name.chars().all(plain) => Ok(Sink::Service(service, name.into())),
-                    _ => Err(Error::Usage("--log: expected a name of letters, digits and ._-+@".into())),
+                    _ => {
+                        Err(Error::usage(format_args!("--log: expected a name of letters, digits and ._-+@")))
+                    }
                 };
             }
             let path = word.strip_prefix("file:").map_or(path, Path::new);

@@ -179,7 +179,9 @@ pub fn main(args: &[OsString], device: Commands) -> i32 {
         None | Some("auto") => None,
         Some("true" | "True" | "TRUE" | "t" | "T" | "1") => Some(true),
         Some("false" | "False" | "FALSE" | "f" | "F" | "0") => Some(false),
-        Some(_) => return log.failure(&Error::Usage("--rootless: expected true, false or auto".into()), 1),
+        Some(_) => {
+            return log.failure(&Error::usage(format_args!("--rootless: expected true, false or auto")), 1);
+        }
     };
     if globals.has("version") {
         return printed(&help::version(), 0);
@@ -193,18 +195,18 @@ pub fn main(args: &[OsString], device: Commands) -> i32 {
     // Before their options, of which there are many: CRIU would have to be asked, a program that a device does not have.
     if name == "checkpoint" || name == "restore" {
         let why = "mote neither saves nor restores the state of running programs";
-        return log.failure(&Error::Usage(format!("{}: refused: {why}", name.to_string_lossy()).into()), 1);
+        return log.failure(&Error::usage(format_args!("{}: refused: {why}", name.to_string_lossy())), 1);
     }
     let Some(command) = device.iter().chain(COMMANDS).find(|command| name == command.name) else {
         let name = name.to_string_lossy();
-        let error = Error::Usage(format!("unknown command \"{}\"; see mote --help", name).into());
+        let error = Error::usage(format_args!("unknown command \"{}\"; see mote --help", name));
         return log.failure(&error, UNKNOWN_COMMAND);
     };
     match execute(command, device, &globals, rootless, words) {
         Ok(status) => status,
         // What a program exits with itself, which is what `exec` passes on, is seldom 255.
-        Err(error @ Error::Usage(_)) => log.failure(&error, 1),
-        Err(error) => log.failure(&error, if command.name == "exec" { 255 } else { 1 }),
+        Err(error) if error.is_usage() || command.name != "exec" => log.failure(&error, 1),
+        Err(error) => log.failure(&error, 255),
     }
 }
 
@@ -224,7 +226,7 @@ fn level(globals: &Options<'_>) -> Result<Option<::log::LevelFilter>> {
     ];
     match levels.iter().find(|(name, _)| word == *name) {
         Some((_, level)) => Ok(Some(*level)),
-        None => Err(Error::Usage("--log-level: expected error, warning, info or debug".into())),
+        None => Err(Error::usage(format_args!("--log-level: expected error, warning, info or debug"))),
     }
 }
 
@@ -235,7 +237,9 @@ fn cgroups(globals: &Options<'_>) -> Result<Manager> {
         None | Some("cgroupfs" | "") => Ok(systemd.map_or(Manager::Cgroupfs, Manager::Systemd)),
         Some("disabled") => Ok(Manager::Disabled),
         Some("systemd") => Ok(Manager::Systemd("cgroup-manager")),
-        Some(_) => Err(Error::Usage("--cgroup-manager: expected cgroupfs, systemd or disabled".into())),
+        Some(_) => {
+            Err(Error::usage(format_args!("--cgroup-manager: expected cgroupfs, systemd or disabled")))
+        }
     }
 }
 
@@ -259,7 +263,7 @@ fn execute(
         let usage = format!("{0}: expected {1}, got {given} arguments; see mote {0} --help", command.name, {
             if command.arguments.is_empty() { "no arguments" } else { command.arguments }
         });
-        return Err(Error::Usage(usage.into()));
+        return Err(Error::usage(format_args!("{usage}")));
     }
     let root = globals.path("root");
     let context = Context {
@@ -311,11 +315,11 @@ impl Context<'_> {
 
     /// A command line that cannot be meant so.
     pub fn usage(&self, why: &str) -> Error {
-        Error::Usage(format!("{}: {why}", self.command.name).into())
+        Error::usage(format_args!("{}: {why}", self.command.name))
     }
 
     /// A wrong option of this command.
     pub fn wrong(&self, option: &str, why: &str) -> Error {
-        Error::Usage(format!("{}: --{option}: {why}", self.command.name).into())
+        Error::usage(format_args!("{}: --{option}: {why}", self.command.name))
     }
 }

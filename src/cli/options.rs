@@ -102,7 +102,7 @@ pub fn parse<'a>(
                 continue;
             }
             let word = word.to_string_lossy();
-            return Err(Error::Usage(format!("unknown option \"{}\"", word).into()));
+            return Err(Error::usage(format_args!("unknown option \"{}\"", word)));
         };
         rest = after;
         match (opt.kind, value) {
@@ -132,7 +132,7 @@ fn cluster(table: &'static [Opt], word: &[u8]) -> Option<Vec<&'static str>> {
 }
 
 fn wrong(opt: &Opt, why: &str) -> Error {
-    Error::Usage(format!("--{}: {why}", opt.name).into())
+    Error::usage(format_args!("--{}: {why}", opt.name))
 }
 
 impl<'a> Options<'a> {

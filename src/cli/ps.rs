@@ -24,7 +24,7 @@ pub const COMMAND: Command = Command {
 fn run(context: &Context<'_>) -> Result<i32> {
     if context.options.arguments().len() > 1 {
         let why = "ps: refused: options of ps(1); mote prints a table of its own";
-        return Err(Error::Usage(why.into()));
+        return Err(Error::usage(format_args!("{why}")));
     }
     let pids = || container::processes(&context.root, &context.id()?);
     let text = match context.options.text("format").as_deref() {

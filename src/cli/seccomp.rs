@@ -27,9 +27,9 @@ pub const COMMAND: Command = Command {
 fn run(context: &Context<'_>) -> Result<i32> {
     let [word, path] = context.options.arguments() else { return Ok(1) };
     if *word != "explain" {
-        return Err(Error::Usage(
-            "seccomp: expected explain and <config.json> or RuntimeDefault; see mote seccomp --help".into(),
-        ));
+        return Err(Error::usage(format_args!(
+            "seccomp: expected explain and <config.json> or RuntimeDefault; see mote seccomp --help"
+        )));
     }
     if *path == "RuntimeDefault" {
         return Ok(runtime_default());

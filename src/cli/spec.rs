@@ -69,7 +69,7 @@ fn run(context: &Context<'_>) -> Result<i32> {
     let path = directory.join(name);
     let file = match std::fs::File::create_new(&path) {
         Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
-            return Err(Error::Usage(format!("File {} exists. Remove it first", name.display()).into()));
+            return Err(Error::usage(format_args!("File {} exists. Remove it first", name.display())));
         }
         result => result.during("open", &*path),
     };

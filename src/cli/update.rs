@@ -68,7 +68,7 @@ fn run(context: &Context<'_>) -> Result<i32> {
         None => {
             let text = as_json(context)?;
             let limits: Resources<'_> = json::parse(text.as_bytes())
-                .map_err(|flaw| Error::Usage(format!("update: {}: {}", flaw.field, flaw.why).into()))?;
+                .map_err(|flaw| Error::usage(format_args!("update: {}: {}", flaw.field, flaw.why)))?;
             live::update(&context.root, &id, &limits, "update", "")?;
         }
     }

@@ -71,7 +71,7 @@ impl Bundle {
     }
 
     /// The same, in parts.
-    pub fn flawed(&self, field: impl Into<Box<str>>, why: impl Into<Box<str>>) -> Error {
+    pub fn flawed(&self, field: impl std::fmt::Display, why: impl std::fmt::Display) -> Error {
         Error::config(self.file.display(), field, why)
     }
 }

@@ -56,10 +56,7 @@ pub fn start(root: &Path, id: &Id, manager: Option<&Manager>) -> Result<()> {
             Err(errno) => return Err(errno).during("read", &*entry.path().join(START_SOCKET)),
         }
     };
-    let exec = |failure: Failure| Error::Child {
-        what: format!("{}: exec", id.as_str()).into(),
-        errno: failure.errno,
-    };
+    let exec = |failure: Failure| Error::child(format_args!("{}: exec", id.as_str()), failure.errno);
     let ready = || match (manager, notify, &pidfd) {
         (Some(manager), Some(socket), Some(pidfd)) => {
             // It may take for ever, and others may want to end it.
@@ -170,14 +167,14 @@ pub fn delete(root: &Path, id: &Id, force: bool) -> Result<()> {
         Ok((store.lock(id)?, store))
     });
     let (entry, store) = match found {
-        Err(Error::Container { .. }) if force => return Ok(()),
+        Err(error) if force && error.is_of_state() => return Ok(()),
         result => result?,
     };
     let record = match entry.load() {
         Ok(record) => record,
         // Left from a create that was killed before it knew what it made.
         Err(error) => {
-            let left_over = matches!(error, Error::Container { .. });
+            let left_over = error.is_of_state();
             if left_over || force {
                 store.remove(&entry)?;
             }
@@ -268,7 +265,7 @@ pub fn list(root: &Path, given: bool) -> Result<Vec<Record>> {
     for id in ids(root, given)? {
         match state(root, &id) {
             Ok(record) => records.push(record),
-            Err(Error::Container { .. }) => {}
+            Err(error) if error.is_of_state() => {}
             Err(error) => return Err(error),
         }
     }

@@ -58,9 +58,8 @@ fn one(plan: &Plan<'_>, mount: &Mount<'_>) -> Result<Option<OwnedFd>> {
 fn namespace(plan: &Plan<'_>, idmap: &Idmap) -> Result<OwnedFd> {
     let joined = plan.join.iter().find(|join| join.kind == CloneFlags::CLONE_NEWUSER);
     match joined.filter(|_| idmap.maps.is_empty()) {
-        Some(join) => file::open(join.path, OFlag::O_RDONLY).map_err(|errno| Error::Child {
-            what: format!("linux.namespaces: open \"{}\"", join.path.to_string_lossy()).into(),
-            errno,
+        Some(join) => file::open(join.path, OFlag::O_RDONLY).map_err(|errno| {
+            Error::child(format_args!("linux.namespaces: open \"{}\"", join.path.to_string_lossy()), errno)
         }),
         None => userns::make(&idmap.maps),
     }
@@ -68,5 +67,5 @@ fn namespace(plan: &Plan<'_>, idmap: &Idmap) -> Result<OwnedFd> {
 
 fn failed(mount: &Mount<'_>, what: &str, errno: Errno) -> Error {
     let source = mount.source.to_string_lossy();
-    Error::Child { what: format!("mounts[{}]: {what} \"{source}\"", mount.index).into(), errno }
+    Error::child(format_args!("mounts[{}]: {what} \"{source}\"", mount.index), errno)
 }

@@ -618,11 +618,11 @@ fn bash_completes_commands_options_values_and_containers() {
     let root = t.root.to_str().unwrap().to_owned();
     let id = t.create(&t.bundle("b", &spec(&["sleep", "100"])));
     let complete = |words: &[&str]| completed(&t, &script, words);
-    assert_eq!(complete(&["st"]), ["start", "state"]);
+    assert_eq!(complete(&["st"]), ["start", "state", "stats"]);
     assert_eq!(complete(&["--log-f"]), ["--log-format"]);
     assert_eq!(complete(&["--log-format", ""]), ["json", "text"]);
     assert_eq!(complete(&["--log-format", "=", "j"]), ["json"], "bash splits at =");
-    assert_eq!(complete(&["--log-format=json", "sta"]), ["start", "state"]);
+    assert_eq!(complete(&["--log-format=json", "sta"]), ["start", "state", "stats"]);
     assert_eq!(complete(&["--log", "x", "--debug", "del"]), ["delete"]);
     assert_eq!(complete(&["list", "-f", ""]), ["json", "table"]);
     assert_eq!(complete(&["run", "--no-p"]), ["--no-pivot"]);

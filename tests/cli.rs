@@ -629,6 +629,9 @@ fn bash_completes_commands_options_values_and_containers() {
     assert_eq!(complete(&["create", "--help"]), ["--help"]);
     assert_eq!(complete(&["--root", &root, "state", ""]), [id.as_str()]);
     assert_eq!(complete(&["--root", "=", &root, "kill", "-a", &id[..4]]), [id.as_str()]);
+    assert_eq!(complete(&["--root", &root, "exec", "-i", ""]), [id.as_str()]);
+    assert_eq!(complete(&["pod", "st"]), ["start", "stop"]);
+    assert_eq!(complete(&["ps", "-o", ""]), ["json", "wide"]);
     assert_eq!(complete(&["completion", ""]), ["bash", "fish", "zsh"]);
     let directory = t.dir.join("b/ro");
     assert_eq!(
@@ -642,10 +645,10 @@ fn every_option_of_help_is_completed_in_every_shell() {
     mote_only!("its own command");
     let t = Test::new();
     let help = t.bare().arg("--help").run().ok().to_owned();
-    let runtime = help.split("\n\n").find(|part| part.starts_with("Commands of the runtime")).unwrap();
-    let commands: Vec<&str> =
-        runtime.lines().skip(1).filter_map(|line| line.split_whitespace().next()).collect();
-    assert!(commands.len() > 8, "{help}");
+    let lists = help.split("\n\n").filter(|part| part.starts_with("Commands "));
+    let lines = lists.flat_map(|part| part.lines().skip(1));
+    let commands: Vec<&str> = lines.filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(commands.len() > 25, "{help}");
     for shell in ["bash", "zsh", "fish"] {
         let text = t.bare().args(["completion", shell]).run().ok().to_owned();
         for command in &commands {
@@ -688,8 +691,10 @@ fn the_man_page_has_every_command_and_option_of_help() {
     };
     let (options, commands) = page.split_once("# COMMANDS").unwrap();
     check(options, help.split("\nOptions:").last().unwrap());
-    let runtime = help.split("\n\n").find(|part| part.starts_with("Commands of the runtime")).unwrap();
-    for command in runtime.lines().skip(1).map(|line| line.split_whitespace().next().unwrap()) {
+    let lists = help.split("\n\n").filter(|part| part.starts_with("Commands "));
+    let listed: Vec<_> = lists.flat_map(|part| part.lines().skip(1)).collect();
+    assert!(listed.len() > 25, "{help}");
+    for command in listed.iter().map(|line| line.split_whitespace().next().unwrap()) {
         let section = commands.split("\n## ").find(|section| section.starts_with(&format!("{command}\n")));
         let section = section.unwrap_or_else(|| panic!("{command} is not in the man page"));
         check(section, t.bare().args([command, "--help"]).run().ok());

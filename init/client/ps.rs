@@ -53,6 +53,12 @@ pub const COMMAND: Command = Command {
     options: &[
         super::RUN,
         Opt { name: "output", short: Some('o'), kind: Kind::Value("OUTPUT"), about: "json or wide" },
+        Opt {
+            name: "quiet",
+            short: Some('q'),
+            kind: Kind::Flag,
+            about: "print the names of containers alone",
+        },
         Opt { name: "watch", short: Some('w'), kind: Kind::Flag, about: "and each that changes from now on" },
         Opt {
             name: "format",
@@ -152,6 +158,12 @@ fn run(context: &Context<'_>) -> Result<i32> {
     };
     let host = Host::of(context);
     let mut before = ask(&host)?;
+    if context.options.has("quiet") {
+        let names = before.rows.iter().filter(|row| row.container != "-");
+        let names: String =
+            names.map(|row| visible(&format!("{}/{}", row.pod, row.container)) + "\n").collect();
+        return output::print(&names).map(|()| 0);
+    }
     output::print(&if json { before.json() } else { before.text(table::coloured(), wide) })?;
     if !context.options.has("watch") {
         return Ok(0);

@@ -36,10 +36,10 @@ fn run(context: &Context<'_>) -> Result<i32> {
 enum Values {
     Files,
     Directories,
-    /// These words.
+    /// These words, with blanks or bars between them.
     Words(&'static str),
-    /// Ids of containers.
-    Ids,
+    /// What these commands print with `-q`.
+    Listed(&'static str),
     /// Nothing that could be known.
     Free,
 }
@@ -49,6 +49,7 @@ fn values(opt: &Opt) -> Option<Values> {
     Some(match word {
         "DIR" => Values::Directories,
         "FILE" | "SOCKET" => Values::Files,
+        "OUTPUT" => Values::Words(if opt.about.starts_with("json or wide") { "json wide" } else { "json" }),
         "WHEN" => Values::Words("true false auto"),
         "LEVEL" => Values::Words("error warning info debug"),
         "MANAGER" => Values::Words("cgroupfs disabled"),
@@ -59,9 +60,13 @@ fn values(opt: &Opt) -> Option<Values> {
 }
 
 fn argument(command: &Command) -> Values {
-    match command.arguments {
-        "<bash|zsh|fish>" => Values::Words("bash zsh fish"),
-        arguments if arguments.starts_with("<container id>") => Values::Ids,
+    let arguments = command.arguments;
+    let first = arguments.split(['>', ']']).next().unwrap_or_default();
+    match first.get(1..).unwrap_or_default() {
+        "container id" => Values::Listed("list"),
+        words if words.contains('|') => Values::Words(words),
+        words if words.ends_with("container id") => Values::Listed("ps list"),
+        words if words.starts_with("pod") => Values::Listed("ps"),
         _ => Values::Files,
     }
 }
@@ -92,9 +97,12 @@ fn bash_reply(values: Values) -> String {
     match values {
         Values::Files => "COMPREPLY=($(compgen -f -- \"$cur\"))".to_owned(),
         Values::Directories => "COMPREPLY=($(compgen -d -- \"$cur\"))".to_owned(),
-        Values::Words(words) => format!("COMPREPLY=($(compgen -W \"{words}\" -- \"$cur\"))"),
-        Values::Ids => {
-            "COMPREPLY=($(compgen -W \"$(\"${mote[@]}\" list -q 2>/dev/null)\" -- \"$cur\"))".to_owned()
+        Values::Words(words) => {
+            format!("COMPREPLY=($(compgen -W \"{}\" -- \"$cur\"))", words.replace('|', " "))
+        }
+        Values::Listed(by) => {
+            let list = format!("for by in {by}; do \"${{mote[@]}}\" $by -q 2>/dev/null; done");
+            format!("COMPREPLY=($(compgen -W \"$({list})\" -- \"$cur\"))")
         }
         Values::Free => "COMPREPLY=()".to_owned(),
     }
@@ -151,7 +159,7 @@ fn fish(device: Commands) -> String {
                 None => String::new(),
                 Some(Values::Files) => " -r -F".to_owned(),
                 Some(Values::Directories) => " -x -a '(__fish_complete_directories)'".to_owned(),
-                Some(Values::Words(words)) => format!(" -x -a '{words}'"),
+                Some(Values::Words(words)) => format!(" -x -a '{}'", words.replace('|', " ")),
                 Some(_) => " -x".to_owned(),
             };
             let (name, about) = (opt.name, quoted(opt.about));
@@ -165,10 +173,12 @@ fn fish(device: Commands) -> String {
         let condition = format!("'__fish_seen_subcommand_from {name}'");
         options(&mut out, command.options, &condition);
         match argument(command) {
-            Values::Ids => {
-                let _ = writeln!(out, "complete -c mote -n {condition} -a '(mote list -q 2>/dev/null)'");
+            Values::Listed(by) => {
+                let list = format!("for by in {by}; mote $by -q 2>/dev/null; end");
+                let _ = writeln!(out, "complete -c mote -n {condition} -a '({list})'");
             }
             Values::Words(words) => {
+                let words = words.replace('|', " ");
                 let _ = writeln!(out, "complete -c mote -n {condition} -a '{words}'");
             }
             _ => {}

@@ -372,6 +372,11 @@ fn mounts(plan: &Plan<'_>, gear: &Gear<'_>) -> Result<Option<OwnedFd>, Failure> 
         rootfs::seal(root.as_fd(), target).at(Stage::Seal, i)?;
     }
     if plan.root_readonly {
+        let cwd = plan.process.cwd;
+        if cwd != c"/" {
+            // While it can be made. What is wrong with it is found where it is entered.
+            let _ = walk::resolve_or_make(root.as_fd(), cwd, walk::Missing::Directory);
+        }
         rootfs::make_root_readonly(root.as_fd()).at(Stage::RootReadonly, 0)?;
     }
     if plan.propagation.contains(MsFlags::MS_UNBINDABLE) {

@@ -196,6 +196,7 @@ pub fn exec(request: &Request<'_>) -> Result<i32> {
         keep_keyring: kept.keep_keyring,
         preserved: request.preserved.all,
         cgroup: Some(&cgroup),
+        beside: request.cgroup.is_empty().then_some(record.pid),
         rdt_tasks: &rdt_tasks,
         ..Spawn::default()
     };

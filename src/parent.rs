@@ -45,6 +45,8 @@ pub struct Spawn<'a> {
     pub rdt_tasks: &'a [OwnedFd],
     /// The cgroup to start in.
     pub cgroup: Option<&'a Cgroup>,
+    /// Whose cgroup below that one will do, where the container has made cgroups in it so that it can have no processes itself.
+    pub beside: Option<Pid>,
 }
 
 /// A child that is not yet known to be well. Dropped, it is killed and reaped.
@@ -177,6 +179,12 @@ fn clone_child(
             all = procs(spawn, true).map_err(|e| e.errno().unwrap_or(Errno::EIO))?;
             let gear = Gear { cgroup_procs: &all, ..*gear };
             (clone(namespaces, &options)?, gear)
+        }
+        // cgroups(7): "no internal processes", and what is in or above a threaded subtree.
+        Err(errno @ (Errno::EBUSY | Errno::EOPNOTSUPP)) => {
+            let found = spawn.beside.zip(spawn.cgroup).and_then(|(pid, cgroup)| cgroup.directory_of(pid));
+            let found = found.ok_or(errno)?;
+            (clone3(namespaces, &Options { cgroup: Some(found.as_fd()), ..options })?, *gear)
         }
         side => (side?, *gear),
     };

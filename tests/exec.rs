@@ -374,6 +374,38 @@ fn a_cgroup_below_the_container_s_is_entered_and_no_other() {
 }
 
 #[test]
+fn a_container_that_has_divided_its_cgroup_takes_processes_where_its_first_one_is() {
+    mote_only!("runc 1.1 looks for another cgroup on cgroup v2 alone, and this may be a hybrid host");
+    let t = Test::new();
+    let id = sleeper(&t, |config| config["linux"]["resources"] = json!({"pids": {"limit": 100}}));
+    let pid = t.pid(&id);
+    let mount = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"];
+    let Some(mount) = mount.iter().find(|mount| fs::exists(format!("{mount}/cgroup.controllers")).unwrap())
+    else {
+        return common::skipped("no cgroup v2");
+    };
+    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    let path = text.lines().find_map(|line| line.strip_prefix("0::")).unwrap();
+    let own = Path::new(mount).join(&path[1..]);
+    let controllers = fs::read_to_string(own.join("cgroup.controllers")).unwrap();
+    let Some(controller) = controllers.split_whitespace().next() else {
+        return common::skipped("no controller is on cgroup v2");
+    };
+    // What a program does that manages cgroups of its own: systemd, or another runtime.
+    for leaf in ["other", "init", "init/deep"] {
+        fs::create_dir(own.join(leaf)).unwrap();
+    }
+    fs::write(own.join("init/deep/cgroup.procs"), pid.to_string()).unwrap();
+    fs::write(own.join("cgroup.subtree_control"), format!("+{controller}")).unwrap();
+    let inside = |words: &[&str]| {
+        let said = t.mote(["exec"]).args(words).args([&id, "cat", "/proc/self/cgroup"]).run().ok().to_owned();
+        said.lines().find_map(|line| line.strip_prefix("0::").map(str::to_owned)).unwrap()
+    };
+    let (deep, other) = (inside(&[]), inside(&["--cgroup", ":other"]));
+    assert!(deep.ends_with("/init/deep") && other.ends_with("/other"), "{deep} {other}");
+}
+
+#[test]
 fn a_paused_container_is_refused_unless_it_is_ignored() {
     mote_only!("this host has cgroup v1 beside v2, and runc takes v1");
     let t = Test::new();

@@ -357,6 +357,18 @@ fn missing_targets_are_made_in_the_rootfs() {
 }
 
 #[test]
+fn a_relative_target_begins_at_the_root() {
+    let t = Test::new();
+    let all = mounts(&t, |config| {
+        writable(config);
+        add_mount(config, "mnt", "tmpfs", "one", &["nosuid"]);
+        add_mount(config, "made/../here", "tmpfs", "two", &[]);
+        config["process"]["cwd"] = json!("/mnt");
+    });
+    assert_eq!((on(&all, "/mnt").source.as_str(), on(&all, "/here").source.as_str()), ("one", "two"));
+}
+
+#[test]
 fn symlinked_targets_stay_inside_the_rootfs() {
     let t = Test::new();
     let outside = t.dir.join("outside");

@@ -204,17 +204,28 @@ fn the_working_directory_is_entered_and_made_when_missing() {
 }
 
 #[test]
+fn the_working_directory_is_made_before_the_root_becomes_read_only() {
+    let t = Test::new();
+    let mut config = spec(&["sh", "-c", "pwd; stat -c %a:%u .; touch x 2>&1 | grep -c ead-only"]);
+    config["root"]["readonly"] = json!(true);
+    config["process"]["cwd"] = json!("/new/dir");
+    assert_eq!(t.run(&config).ok(), "/new/dir\n755:0\n1\n");
+}
+
+#[test]
 fn a_symlinked_working_directory_stays_inside_the_rootfs() {
     let t = Test::new();
     let outside = t.dir.join("outside");
     fs::create_dir(&outside).unwrap();
     let mut config = spec(&["/bin/sh", "-c", "pwd -P"]);
     config["process"]["cwd"] = json!("/link/below");
-    config["root"]["readonly"] = json!(false);
-    let bundle = t.bundle("b", &config);
-    symlink(&outside, bundle.join("rootfs/link")).unwrap();
-    let _ = t.run_bundle(&bundle).run();
-    assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
+    for readonly in [false, true] {
+        config["root"]["readonly"] = json!(readonly);
+        let bundle = t.bundle(&format!("b.{readonly}"), &config);
+        symlink(&outside, bundle.join("rootfs/link")).unwrap();
+        let _ = t.run_bundle(&bundle).run();
+        assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
+    }
 }
 
 #[test]

@@ -359,6 +359,11 @@ impl Cgroup {
         self.v2.as_ref().map(AsFd::as_fd)
     }
 
+    /// The cgroup v2 directory at or below this one in which a process is.
+    pub fn directory_of(&self, pid: nix::unistd::Pid) -> Option<OwnedFd> {
+        tree::find(self.directory()?, pid)
+    }
+
     /// The directory where a controller is.
     pub fn at(&self, at: Where) -> Option<BorrowedFd<'_>> {
         match at {

@@ -66,6 +66,19 @@ pub fn processes(directory: BorrowedFd<'_>) -> Vec<Pid> {
     found
 }
 
+/// The directory at or below `directory` in which the process is.
+pub fn find(directory: BorrowedFd<'_>, pid: Pid) -> Option<OwnedFd> {
+    let (mut found, pid) = (None, pid.to_string());
+    walk(directory, 0, &mut |directory| {
+        if found.is_none()
+            && get(directory, "cgroup.procs").is_ok_and(|text| text.lines().any(|line| line == pid))
+        {
+            found = openat(directory, c".", DIRECTORY, Mode::empty()).ok();
+        }
+    });
+    found
+}
+
 /// Calls `visit` for `directory` and for each below it.
 fn walk(directory: BorrowedFd<'_>, depth: usize, visit: &mut dyn FnMut(BorrowedFd<'_>)) {
     visit(directory);

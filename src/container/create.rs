@@ -92,6 +92,7 @@ pub fn create_from(request: &Request<'_>, bundle: &Bundle) -> Result<Made> {
             preserved: request.preserved.all,
             notify: notify.as_ref().filter(|_| request.wait).map(AsFd::as_fd),
             cgroup: Some(&cgroup),
+            beside: None,
             rdt_tasks: rdt.as_ref().map_or(&[], Group::tasks),
         },
     )?;

@@ -8,7 +8,7 @@ use nix::mount::MsFlags;
 use nix::sched::CloneFlags;
 
 use super::idmap::{self, Idmap};
-use super::{Checked, Effect, Refused, Spec, Strings, in_container, on_host, refused, wrong};
+use super::{Checked, Effect, Refused, Spec, Strings, on_host, refused, wrong};
 use crate::cgroup::{self, Cgroups, Place};
 use crate::spec;
 use crate::sys::mount::attr;
@@ -121,7 +121,12 @@ fn one<'a>(
     strings: &mut Strings<'a>,
 ) -> Checked<(Mount<'a>, Option<(bool, idmap::Asked)>)> {
     let at = |field: &str| format!("mounts[{index}].{field}");
-    let target = in_container(strings, entry.destination, &at("destination"))?;
+    if entry.destination.is_empty() {
+        return wrong(at("destination"), "missing, or empty");
+    }
+    // runtime-spec: one that is relative is meant to begin at the root.
+    let root: &[u8] = if entry.destination.chars().next() == Some('/') { b"" } else { b"/" };
+    let target = strings.decode(root, entry.destination).map_err(|e| refused(&at("destination"), e))?;
     if target.to_bytes().iter().all(|&b| b == b'/') {
         return wrong(at("destination"), "the root itself cannot be a mount's destination");
     }

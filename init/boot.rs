@@ -104,13 +104,12 @@ fn finish(world: &mut World<'_>, settings: &Settings, steps: &Steps, loopback_is
         warn!("ctrl-alt-del: {}; it reboots without shutting down", words(errno));
     }
     early::protect();
-    let writer = world.logs.pid();
     let (paths, pods) = (world.paths, &*world.pods);
     let settle = child::fork(c"mote-settle", || {
         if !loopback_is_up {
             loopback();
         }
-        early::cgroups(writer);
+        early::cgroups();
         namespaces::sweep(paths, pods);
         // Of a manifest that is wrong the name is not known, so any volume may be its pod's.
         if pods.iter().all(|pod| pod.failed.is_none()) {

@@ -161,20 +161,26 @@ fn controllers() {
     }
 }
 
-/// Hands the controllers on to the containers' cgroups, and moves PID 1 and its log writer into one of their own.
+/// Hands the controllers on to the containers' cgroups, and moves PID 1, its log writer and what else was started in the root cgroup
+/// into one of their own: there each of them would have no more of the processor than all pods together.
 ///
 /// The kernel lets the root cgroup have processes, so this can wait until the containers run: moving a process takes
 /// up to 50 ms with the lock that a container's start needs too. For the same reason a child does it.
-pub fn cgroups(writer: Option<i32>) {
+pub fn cgroups() {
     controllers();
-    let own = "/sys/fs/cgroup/init";
-    // Whatever the pods are at, PID 1 answers: ten times the weight of all of them together.
-    let weight = || std::fs::write(format!("{own}/cpu.weight"), "1000").or(Ok::<(), std::io::Error>(()));
-    let moved = std::fs::create_dir_all(own).and_then(|()| weight()).and_then(|()| {
-        [Some(1), writer]
-            .iter()
-            .flatten()
-            .try_for_each(|pid| std::fs::write(format!("{own}/cgroup.procs"), pid.to_string()))
+    let root = "/sys/fs/cgroup";
+    let own = format!("{root}/init");
+    // Whatever the pods are at, PID 1 answers: a hundred times the weight of all of them together.
+    let weight = || std::fs::write(format!("{own}/cpu.weight"), "10000").or(Ok::<(), std::io::Error>(()));
+    let enter = |pid: &str| std::fs::write(format!("{own}/cgroup.procs"), pid);
+    let moved = std::fs::create_dir_all(&own).and_then(|()| weight()).and_then(|()| {
+        for pid in std::fs::read_to_string(format!("{root}/cgroup.procs"))?.lines() {
+            match enter(pid) {
+                Err(e) if pid == "1" => return Err(e),
+                _ => {} // threads of the kernel stay where they are; others have ended meanwhile
+            }
+        }
+        Ok(())
     });
     if let Err(e) = moved {
         warn!("cgroup {own}: {e}; PID 1 stays in the root cgroup");

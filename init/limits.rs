@@ -3,7 +3,7 @@
 use std::os::fd::AsFd as _;
 
 use mote::board::{POD_PIDS_MAX, PODS_RESERVE_KIB};
-use mote::cgroup::{Cgroups, Or, Place, Resources, Setting, Where, stats};
+use mote::cgroup::{Cgroup, Cgroups, Or, Place, Resources, Setting, Where, stats};
 use mote::error::{Error, Result};
 use mote::sys::file;
 use nix::fcntl::OFlag;
@@ -133,22 +133,38 @@ pub fn together<'l>(all: impl Iterator<Item = &'l Limits>) -> Limits {
         .unwrap_or_default()
 }
 
-/// The memory of the device in bytes; `None` where `/proc` does not tell.
-fn memory_total() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
-    line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
+/// The bytes that there are for all pods and the reserve together: what the kernel could still give away, and what the pods have
+/// that it could not. Less than the device's memory, of which the kernel and a root in memory have taken their parts; what cannot be
+/// read leaves no bound. proc_meminfo(5).
+fn memory_for_pods(at: Where, pods: &Cgroup) -> u64 {
+    let number = |text: &str, name: &str| {
+        let value = text.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?;
+        value.parse::<u64>().ok()
+    };
+    let all = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let bytes = |name| number(&all, name).map_or(u64::MAX, |kib| kib.saturating_mul(1024));
+    let (current, cached) = match at {
+        Where::V2 => ("memory.current", ["active_file ", "inactive_file "]),
+        Where::V1(_) => ("memory.usage_in_bytes", ["total_active_file ", "total_inactive_file "]),
+    };
+    let read = |file| pods.read(at, file).unwrap_or_default();
+    let stat = read("memory.stat");
+    let cached: u64 = cached.iter().filter_map(|name| number(&stat, name)).sum();
+    let theirs = number(&read(current), "").unwrap_or(0).saturating_sub(cached);
+    bytes("MemAvailable:").saturating_add(theirs).min(bytes("MemTotal:"))
 }
 
 /// Makes the cgroup of pod `name` with its limits, in that of all pods with theirs.
 pub fn prepare_pod(paths: &Paths, name: &str, limits: &Limits) -> Result<Cgroups> {
     let cgroups = Cgroups::detect();
-    let total = memory_total().unwrap_or(u64::MAX);
+    let path = |text: String| std::ffi::CString::new(text).unwrap_or_default(); // checked names
+    let (at, memory_max) = memory_max(&cgroups);
+    let pods = path(paths.pods.to_owned());
+    let total = memory_for_pods(at, &cgroups.open(&Place { path: &pods, every: true })?);
     let less = |kib: u64| total.saturating_sub(kib.saturating_mul(1024)).max(total / 2);
     // What is not there in this kernel cannot protect anybody, and keeps no pod from running.
     let default =
         |file, value: u64| setting(file, value.to_string(), "the board's limits".to_owned(), Or::Nothing);
-    let (at, memory_max) = memory_max(&cgroups);
     let all = [Setting { at, ..default(memory_max, less(PODS_RESERVE_KIB / 2)) }];
     let mut own = vec![
         Setting { at: find(&cgroups, "pids"), ..default("pids.max", POD_PIDS_MAX.into()) },
@@ -159,13 +175,12 @@ pub fn prepare_pod(paths: &Paths, name: &str, limits: &Limits) -> Result<Cgroups
     let named = limits.settings(&cgroups, "spec.resources.limits");
     own.retain(|default| named.iter().all(|setting| setting.file != default.file));
     own.extend(named);
-    let path = |text: String| std::ffi::CString::new(text).unwrap_or_default(); // checked names
     let apply = |path: &std::ffi::CStr, settings: Vec<Setting>| {
         let place = Place { path, every: true };
         let cgroup = cgroups.group(&place)?;
         cgroups.apply(&Resources { settings, devices: None }, &place, &cgroup, false)
     };
-    apply(&path(paths.pods.to_owned()), all.into())?;
+    apply(&pods, all.into())?;
     apply(&path(format!("{}/{name}", paths.pods)), own)?;
     Ok(cgroups)
 }

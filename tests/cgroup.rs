@@ -505,6 +505,14 @@ fn events_tell_what_is_used_in_runc_s_words() {
     assert_eq!(data["memory"]["raw"]["hierarchical_memory_limit"], 64 << 20);
     assert_eq!((&data["pids"]["current"], &data["pids"]["limit"]), (&json!(2), &json!(40)));
     assert!(!data["cpuset"]["cpus"].as_array().unwrap().is_empty(), "{data}");
+    // What the kernel counts on cgroup v2 beside the controllers of v1.
+    if common::is_mote() && Path::new("/sys/fs/cgroup/unified/cpu.pressure").exists() {
+        for part in ["cpu", "memory", "blkio"] {
+            let psi = &data[part]["psi"];
+            assert!(psi["some"]["avg10"].is_number() && psi["full"]["total"].is_u64(), "{part}: {data}");
+        }
+        assert!(data["cpu"]["psi"]["some"]["total"].as_u64().unwrap() > 0, "{data}");
+    }
 
     t.mote(["events", "--interval", "0s", &id]).run().fails_saying(&["interval"]);
 

@@ -227,6 +227,7 @@ fn line(id: &str, stats: &Stats, cgroups: &Cgroups, cgroup: &Cgroup) -> String {
                 out.number("throttledPeriods", stats.throttled);
                 out.number("throttledTime", stats.throttled_ns);
             });
+            pressure(out, cgroup, "cpu.pressure");
         });
         out.object("cpuset", &mut |out| {
             for (name, file) in [("cpus", "cpuset.cpus"), ("mems", "cpuset.mems")] {
@@ -249,13 +250,17 @@ fn line(id: &str, stats: &Stats, cgroups: &Cgroups, cgroup: &Cgroup) -> String {
                     out.number(name, value.parse().unwrap_or(0));
                 }
             });
+            pressure(out, cgroup, "memory.pressure");
         });
         out.object("pids", &mut |out| {
             out.number("current", stats.pids);
             // runc has 0 for no limit.
             out.number("limit", if stats.pids_limit == u64::MAX { 0 } else { stats.pids_limit });
         });
-        out.object("blkio", &mut |out| blkio(out, cgroups, cgroup));
+        out.object("blkio", &mut |out| {
+            blkio(out, cgroups, cgroup);
+            pressure(out, cgroup, "io.pressure");
+        });
         out.object("hugetlb", &mut |out| hugetlb(out, cgroups, cgroup));
         out.object("intel_rdt", &mut |_| {});
         out.name("network_interfaces");
@@ -263,6 +268,26 @@ fn line(id: &str, stats: &Stats, cgroups: &Cgroups, cgroup: &Cgroup) -> String {
     });
     out.0.push('}');
     out.0
+}
+
+/// How much of the time some, or all, of the processes waited; cgroup v2 alone, Documentation/accounting/psi.rst. Nothing where
+/// the kernel does not count it.
+fn pressure(out: &mut Line, cgroup: &Cgroup, file: &str) {
+    let Some(text) = cgroup.read(Where::V2, file) else { return };
+    out.object("psi", &mut |out| {
+        for who in ["some", "full"] {
+            // Processor pressure has no line for all before Linux 5.13.
+            let line = text.lines().find_map(|line| line.strip_prefix(who)).unwrap_or_default();
+            out.object(who, &mut |out| {
+                for name in ["avg10", "avg60", "avg300", "total"] {
+                    let mut words = line.split_whitespace().filter_map(|word| word.split_once('='));
+                    let value = words.find(|(key, _)| *key == name).map_or("0", |(_, value)| value);
+                    out.name(name);
+                    out.0.push_str(value); // digits with a point among them, which JSON takes
+                }
+            });
+        }
+    });
 }
 
 fn numbers(out: &mut Line, text: &str) {

@@ -115,10 +115,14 @@ target/qemu/%/overlay/test/probe: tests/seccomp/probe.c $(shell find tests/qemu/
 	@rm -rf target/qemu/$*/overlay && mkdir -p target/qemu/$* && cp -r tests/qemu/device target/qemu/$*/overlay
 	@$*-linux-gnu-gcc -O1 -static -o $@ $<
 
+# Disks and a scheduler for them, in the order in which they are loaded.
+QEMU_MODULES := fs/configfs/configfs drivers/block/null_blk/null_blk drivers/block/brd block/bfq
+
 target/qemu/%/initramfs.cpio: target/dist/%/mote tools/image tools/cpio.py $(shell find board -type f) \
 		target/qemu/%/overlay/test/probe target/bundles/%/probe/config.json
 	@echo "  IMAGE   target/qemu/$*"
-	@tools/image --arch $* --board $(BOARD) --mote $< --out target/qemu/$* --overlay target/qemu/$*/overlay --bundle probe
+	@tools/image --arch $* --board $(BOARD) --mote $< --out target/qemu/$* --overlay target/qemu/$*/overlay --bundle probe \
+		$(QEMU_MODULES:%=--module %)
 
 qemu-images: $(ARCHES:%=target/qemu/%/initramfs.cpio)
 

@@ -41,8 +41,8 @@ impl fmt::Display for Boot {
     }
 }
 
-/// Boots `image` for `arch` with `append` on the kernel command line; `None`, and the reason on stderr, without one.
-fn boot(image: &str, arch: &str, append: &str) -> Option<Boot> {
+/// Boots `image` for `arch` with `append` on the kernel command line and `more` options for QEMU; `None`, and the reason on stderr, without one.
+fn boot(image: &str, arch: &str, append: &str, more: &[&str]) -> Option<Boot> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let Some(images) = env::var_os("MOTE_IMAGES") else {
         let name = thread::current().name().unwrap_or("test").to_owned();
@@ -55,6 +55,8 @@ fn boot(image: &str, arch: &str, append: &str) -> Option<Boot> {
     let output = Command::new(root.join("tools/qemu"))
         .args(["--arch", arch, "--deadline", &DEADLINE_S.to_string(), "--append", append, "--image"])
         .arg(root.join(images).join(image).join(arch))
+        .arg("--")
+        .args(more)
         .output()
         .expect("tools/qemu");
     let text = [output.stdout, output.stderr].concat();
@@ -66,7 +68,7 @@ fn boot(image: &str, arch: &str, append: &str) -> Option<Boot> {
 
 /// The pod of the demo: both containers run, a message goes from one to the other, the device goes down by itself.
 fn runs_the_demo(arch: &str) {
-    if let Some(boot) = boot("demo", arch, "mote.demo=5") {
+    if let Some(boot) = boot("demo", arch, "mote.demo=5", &[]) {
         boot.ends_well();
         boot.shows("broker");
         boot.shows("sensor");
@@ -113,7 +115,12 @@ const LIFE: &[&str] = &[
 
 /// Runs `checks` in the test image; `None` when there is none.
 fn check(arch: &str, test: &str, append: &str, checks: &[&str]) -> Option<Boot> {
-    let boot = boot("qemu", arch, &format!("rdinit=/test/init TEST={test} {append}"))?;
+    check_with(arch, test, append, &[], checks)
+}
+
+/// The same with more options for QEMU.
+fn check_with(arch: &str, test: &str, append: &str, more: &[&str], checks: &[&str]) -> Option<Boot> {
+    let boot = boot("qemu", arch, &format!("rdinit=/test/init TEST={test} {append}"), more)?;
     assert!(!boot.console.contains("not ok "), "a check failed:\n{boot}");
     for name in checks {
         boot.shows(&format!("ok {name}\n"));
@@ -148,23 +155,74 @@ fn as_many_pods_as_the_board_allows_run_and_sigterm_restarts() {
     }
 }
 
+/// The checks of `device/test/limits/checks.sh`.
+const LIMITS: &[&str] = &[
+    "containers run",
+    "a manifest's limits are the pod's and the container's",
+    "pods leave memory to the device, and PID 1 is apart",
+    "a pod answers",
+    "the fork bomb is at its limit",
+    "the hog is at work",
+    "the fork bomb is still at its limit",
+    "and it stays there",
+    "the other pod answers in less than twice its usual time",
+    "PID 1 answers within 100 ms",
+    "the hog was killed, counted and restarted",
+];
+
 #[test]
-fn limits_hold_on_cgroup_v2() {
-    let checks = [
-        "containers run",
-        "a manifest's limits are the pod's and the container's",
-        "pods leave memory to the device, and PID 1 is apart",
-        "the kernel has every limit, before and after update",
-        "a paused container stands still",
-        "a memory hog is killed",
-        "a fork bomb stops at pids.max and is removed whole",
-        "half a processor is half a processor within 15 percent",
-        "the other pod answers in time beside a fork bomb and a memory hog",
-        "the hog was killed, counted and restarted",
-    ];
-    if let Some(boot) = check("x86_64", "limits", "", &checks) {
+fn pods_are_held_while_one_is_a_fork_bomb_and_one_a_memory_hog() {
+    if let Some(boot) = check("x86_64", "limits", "", LIMITS) {
         boot.ends_well();
     }
+}
+
+/// The checks of `device/test/resources/checks.sh`: each field of `linux.resources`.
+const RESOURCES: &[&str] = &[
+    "the kernel has every limit, before and after update",
+    "events --stats has what the kernel counts, pressure included",
+    "a memory hog is killed",
+    "swap is what lies between both limits",
+    "a reservation stays when others need memory",
+    "a fork bomb stops at pids.max and is removed whole",
+    "half a processor is half a processor within 15 percent",
+    "processor time is shared by weight",
+    "an idle container has what others leave",
+    "what was saved up can be spent in a burst",
+    "a container is on its processors alone",
+    "reads are limited in bytes",
+    "writes are limited in bytes",
+    "reads are limited in number",
+    "writes are limited in number",
+    "without BFQ a weight is the cost model's",
+    "a disk is shared by weight",
+    "huge pages are limited",
+    "a missing RDMA device is named, with the file and the value",
+    "a denied device cannot be opened",
+    "a file of unified is felt",
+    "a paused counter stands still",
+];
+
+fn limits(arch: &str) {
+    if let Some(boot) = check_with(arch, "resources", "hugepages=8", &["-smp", "2"], RESOURCES) {
+        boot.ends_well();
+    }
+}
+
+#[test]
+fn a_limit_of_rdma_is_felt() {
+    let why = "of the RDMA devices that need no hardware the kernel in QEMU has none: CONFIG_RDMA_RXE and CONFIG_RDMA_SIW are not set";
+    let _ = writeln!(std::io::stderr(), "skipped a_limit_of_rdma_is_felt: {why}");
+}
+
+#[test]
+fn every_limit_is_read_back_and_felt_on_x86_64() {
+    limits("x86_64");
+}
+
+#[test]
+fn every_limit_is_read_back_and_felt_on_aarch64() {
+    limits("aarch64");
 }
 
 fn bears_faults(arch: &str) {

@@ -1,0 +1,240 @@
+# Every limit of linux.resources on cgroup v2: what the kernel reads back, and what a container feels.
+. /test/bundle.sh
+
+read_back() {
+    container a '"memory":{"limit":33554432,"swap":50331648,"reservation":1048576},"cpu":{"shares":1024,"quota":20000,"period":50000,"burst":5000,"cpus":"0","mems":"0"},"pids":{"limit":33},"unified":{"memory.high":"30000000","memory.oom.group":"1"}' 'sleep 1000' --detach || return
+    reads t/a/memory.max 33554432 && reads t/a/memory.low 1048576 && reads t/a/memory.high 29999104 &&
+        reads t/a/memory.oom.group 1 && reads t/a/memory.swap.max 16777216 && reads t/a/cpu.weight 100 &&
+        reads t/a/cpu.max "20000 50000" && reads t/a/cpu.max.burst 5000 && reads t/a/cpuset.cpus 0 &&
+        reads t/a/cpuset.mems 0 && reads t/a/pids.max 33 || return
+    mote update --memory 64M --memory-swap 64M --cpu-burst 0 a && mote update --cpu-quota -1 --pids-limit -1 a &&
+        reads t/a/memory.max 67108864 && reads t/a/memory.swap.max 0 && reads t/a/cpu.max "max 50000" &&
+        reads t/a/pids.max max && reads t/a/cpu.max.burst 0 || return
+    mote update --cpu-idle 1 a && reads t/a/cpu.idle 1 || return
+    away a
+}
+check "the kernel has every limit, before and after update" read_back
+
+events() {
+    container a '"pids":{"limit":33}' 'sleep 1000' --detach || return
+    mote events --stats a >/run/events
+    local word
+    for word in '"pids":{"current":1,"limit":33}' '"psi":{"some":{"avg10":' '"full":{"avg10":'; do
+        grep -q "$word" /run/events || fail "no $word in $(cat /run/events)" || return
+    done
+    [ $(grep -o '"psi":' /run/events | wc -l) = 3 ] || fail "$(cat /run/events)" || return
+    away a
+}
+check "events --stats has what the kernel counts, pressure included" events
+
+# What takes that many megabytes of memory at once, and what came of it.
+takes() { container a "$1" "dd if=/dev/zero of=/dev/null bs=${2}M count=1 2>/dev/null; echo \$?" | tail -1; }
+memory() {
+    local got
+    got="$(takes '"memory":{"limit":16777216,"swap":16777216}' 8) $(takes '"memory":{"limit":16777216,"swap":16777216}' 24)"
+    [ "$got" = "0 137" ] || fail "$got"
+}
+check "a memory hog is killed" memory
+swap() {
+    insmod /lib/modules/brd.ko rd_nr=1 rd_size=49152 && mkswap /dev/ram0 >/dev/null && swapon /dev/ram0 || return
+    local got
+    got="$(takes '"memory":{"limit":16777216,"swap":16777216}' 24) $(takes '"memory":{"limit":16777216,"swap":50331648}' 24)"
+    got="$got $(takes '"memory":{"limit":16777216,"swap":20971520}' 24)"
+    [ "$got" = "137 0 137" ] || fail "$got"
+}
+check "swap is what lies between both limits" swap
+
+# keeps RESERVATION: the kilobytes of an idle container that stay in memory when another one needs it.
+keeps() {
+    echo 50331648 >$cg/t/memory.max
+    # The first dd ends, the second one waits with its 20 MB in its hands.
+    container a "\"memory\":{\"reservation\":$1}" '{ dd if=/dev/zero bs=20M count=1; exec sleep 1000; } | dd bs=20M iflag=fullblock of=/dev/null' --detach || return
+    wait_for 20 eval '[ $(cat $cg/t/a/memory.current) -gt 20000000 ]' && sleep 2 || return
+    container b '"pids":{"limit":9}' 'dd if=/dev/zero of=/dev/null bs=36M count=2' 2>/dev/null
+    echo $(($(cat $cg/t/a/memory.current) >> 10))
+    echo max >$cg/t/memory.max
+    away a b >/dev/null 2>&1
+}
+reservation() {
+    local without with
+    without=$(keeps 4096)
+    with=$(keeps 22000000)
+    [ $without -lt 16000 ] && [ $with -gt 18000 ] || fail "without $without, with $with"
+}
+check "a reservation stays when others need memory" reservation
+
+bomb_stops() {
+    container a '"pids":{"limit":20}' 'f() { f & f & }; f; f; while :; do sleep 1; done' --detach || return
+    sleep 1
+    [ $(cat $cg/t/a/pids.current) -le 20 ] && [ "$(value t/a/pids.events max)" -ge 1 ] || fail "$(cat $cg/t/a/pids.current)" || return
+    away a
+}
+check "a fork bomb stops at pids.max and is removed whole" bomb_stops
+
+busy='while :; do :; done'
+# shares: thousandths of the processor that the container $1 takes within $2 seconds, the one $3 beside it.
+share() {
+    local a b took
+    a=$(value t/$1/cpu.stat usage_usec) b=$(now)
+    sleep $2
+    a=$(($(value t/$1/cpu.stat usage_usec) - a)) took=$((($(now) - b) * 10))
+    echo $((a / took))
+}
+quota() {
+    container a '"cpu":{"quota":50000,"period":100000}' "$busy" --detach || return
+    local permille
+    sleep 1
+    permille=$(share a 4)
+    away a && [ $permille -ge 425 ] && [ $permille -le 575 ] || fail "$permille permille"
+}
+check "half a processor is half a processor within 15 percent" quota
+
+# ratio: how much more the container a gets than b, in hundredths, both on one processor.
+ratio() {
+    container a "\"cpu\":{$1\"cpus\":\"0\"}" "$busy" --detach && container b "\"cpu\":{$2\"cpus\":\"0\"}" "$busy" --detach || return
+    sleep 1
+    local a b
+    a=$(value t/a/cpu.stat usage_usec) b=$(value t/b/cpu.stat usage_usec)
+    sleep 4
+    echo $((($(value t/a/cpu.stat usage_usec) - a) * 100 / ($(value t/b/cpu.stat usage_usec) - b + 1)))
+    away a b
+}
+weight() {
+    # 4096 shares are a weight of 318, 1024 one of 100.
+    local got
+    got=$(ratio '"shares":4096,' '"shares":1024,')
+    [ $got -ge 254 ] && [ $got -le 382 ] || fail "a ratio of $got percent instead of 318"
+}
+check "processor time is shared by weight" weight
+idle() {
+    local got
+    got=$(ratio '' '"idle":1,')
+    [ $got -ge 1500 ] || fail "a ratio of $got percent"
+}
+check "an idle container has what others leave" idle
+# bursts BURST: how often a container that needs 30 ms every half second was let through.
+bursts() {
+    container a "\"cpu\":{\"quota\":20000,\"period\":100000$1}" 'while :; do sleep 0.5; n=0; while [ $n -lt 1500 ]; do n=$((n+1)); done; done' --detach || return
+    sleep 5
+    value t/a/cpu.stat nr_bursts
+    away a
+}
+burst() {
+    local with without
+    with=$(bursts ',"burst":20000') without=$(bursts '')
+    [ "$with" -gt 0 ] && [ "$without" = 0 ] || fail "with $with, without $without"
+}
+check "what was saved up can be spent in a burst" burst
+cpus() {
+    local got
+    [ $(nproc) = 2 ] || fail "$(nproc) processors" || return
+    got="$(container a '"cpu":{"cpus":"1"}' 'sed -n "s/^Cpus_allowed_list:.//p" /proc/self/status; nproc' | tr '\n' ' ')"
+    [ "$got" = "1 1 " ] || fail "$got"
+}
+check "a container is on its processors alone" cpus
+
+# A device of a thousandth of a second a request, so that a weight has something to share.
+insmod /lib/modules/configfs.ko
+insmod /lib/modules/null_blk.ko nr_devices=1 gb=1 submit_queues=1 hw_queue_depth=1 irqmode=2 completion_nsec=1000000
+numbers=$(cat /sys/block/nullb0/dev) major=${numbers%:*} minor=${numbers#*:}
+device="\"type\":\"b\",\"major\":$major,\"minor\":$minor"
+more_linux=",\"devices\":[{\"path\":\"/dev/disk\",$device,\"fileMode\":384}]"
+allowed="\"devices\":[{\"allow\":true,$device,\"access\":\"rwm\"}]"
+# took BLOCKIO COMMAND: hundredths of a second.
+took() {
+    local b=$(now)
+    container a "$allowed$1" "$2 2>/dev/null" || { echo "failed"; return; }
+    echo $(($(now) - b))
+}
+# throttled LIST RATE FILE COMMAND: the command takes two seconds with the limit, and much less without.
+throttled() {
+    local with without
+    container a "$allowed,\"blockIO\":{\"$1\":[{\"major\":$major,\"minor\":$minor,\"rate\":$2}]}" 'sleep 1000' --detach || return
+    grep -q "^$numbers .*$3=$2" $cg/t/a/io.max || fail "io.max reads $(cat $cg/t/a/io.max)" || return
+    away a || return
+    without=$(took '' "$4")
+    with=$(took ",\"blockIO\":{\"$1\":[{\"major\":$major,\"minor\":$minor,\"rate\":$2}]}" "$4")
+    [ $with -ge 170 ] && [ $with -le 600 ] && [ $without -lt 140 ] || fail "with $with, without $without hundredths of a second"
+}
+check "reads are limited in bytes" throttled throttleReadBpsDevice 1048576 rbps "dd if=/dev/disk of=/dev/null bs=64k count=32 iflag=direct"
+check "writes are limited in bytes" throttled throttleWriteBpsDevice 1048576 wbps "dd of=/dev/disk if=/dev/zero bs=64k count=32 oflag=direct"
+check "reads are limited in number" throttled throttleReadIOPSDevice 50 riops "dd if=/dev/disk of=/dev/null bs=4k count=100 iflag=direct"
+check "writes are limited in number" throttled throttleWriteIOPSDevice 50 wiops "dd of=/dev/disk if=/dev/zero bs=4k count=100 oflag=direct"
+cost_weight() {
+    container a '"blockIO":{"weight":500}' 'sleep 1000' --detach && reads t/a/io.weight "default 4950" && away a
+}
+check "without BFQ a weight is the cost model's" cost_weight
+io_weight() {
+    insmod /lib/modules/bfq.ko && echo bfq >/sys/block/nullb0/queue/scheduler || return
+    echo 0 >/sys/block/nullb0/queue/iosched/low_latency
+    local entry="{\"major\":$major,\"minor\":$minor,\"weight\":700}"
+    container a "$allowed,\"blockIO\":{\"weight\":300,\"weightDevice\":[$entry]}" 'sleep 1000' --detach || return
+    [ "$(tr '\n' ' ' <$cg/t/a/io.bfq.weight)" = "default 300 $numbers 700 " ] || fail "$(cat $cg/t/a/io.bfq.weight)" || return
+    away a || return
+    local reader='while :; do dd if=/dev/disk of=/dev/null bs=4k count=1000 iflag=direct 2>/dev/null; done' a b
+    container a "$allowed,\"blockIO\":{\"weight\":800}" "$reader & $reader & $reader" --detach || return
+    container b "$allowed,\"blockIO\":{\"weight\":100}" "$reader & $reader & $reader" --detach || return
+    sleep 6
+    bytes() { sed -n "s/^$numbers .*rbytes=\([0-9]*\).*/\1/p" $cg/t/$1/io.stat; }
+    a=$(bytes a) b=$(bytes b)
+    away a b
+    [ $a -gt $((b * 2)) ] || fail "$a and $b bytes"
+}
+check "a disk is shared by weight" io_weight
+more_linux=
+
+huge() {
+    [ -e $cg/cgroup.controllers ] && grep -q hugetlb $cg/cgroup.controllers || fail "no hugetlb" || return
+    mounts=',{"destination":"/mnt","type":"hugetlbfs","source":"huge"}'
+    container a '"hugepageLimits":[{"pageSize":"2MB","limit":4194304}]' 'fallocate -l 4194304 /mnt/a && echo one; fallocate -l 2097152 /mnt/b || echo two; sleep 1000' --detach || return
+    reads t/a/hugetlb.2MB.max 4194304 && reads t/a/hugetlb.2MB.rsvd.max 4194304 || return
+    wait_for 10 grep -q two /run/out-a
+    [ "$(grep -v fallocate /run/out-a | tr '\n' ' ')" = "one two " ] && reads t/a/hugetlb.2MB.current 4194304 || fail "$(cat /run/out-a)" || return
+    mounts=
+    away a
+}
+check "huge pages are limited" huge
+
+# There is no RDMA device to limit.
+rdma() {
+    local said
+    said=$(container a '"rdma":{"mlx5_0":{"hcaHandles":3,"hcaObjects":4}}' 'echo never' 2>&1)
+    case $said in
+    *'linux.resources.rdma["mlx5_0"]: write "mlx5_0 hca_handle=3 hca_object=4" to /sys/fs/cgroup/t/a/rdma.max: No such device'*) ;;
+    *) fail "$said" || return ;;
+    esac
+    [ ! -e $cg/t/a ] || fail "the cgroup is still there"
+}
+check "a missing RDMA device is named, with the file and the value" rdma
+
+devices() {
+    capabilities='"CAP_MKNOD","CAP_SYSLOG"'
+    local rules got=
+    for rules in '{"allow":false,"access":"rwm"}' '{"allow":false,"access":"rwm"},{"allow":true,"type":"c","major":1,"minor":11,"access":"r"}'; do
+        got="$got$(container a "\"devices\":[$rules]" 'mknod /dev/k c 1 11; (: </dev/k) 2>/dev/null && echo -n "read "; (: >/dev/k) 2>/dev/null && echo -n "written "; (: </dev/null) && echo "."')"
+    done
+    capabilities=
+    [ "$got" = ".read ." ] || fail "$got"
+}
+check "a denied device cannot be opened" devices
+
+high() {
+    container a '"unified":{"memory.high":"8388608"}' 'dd if=/dev/zero of=/dev/null bs=12M count=1; sleep 1000' --detach || return
+    wait_for 10 eval '[ "$(value t/a/memory.events high)" -gt 0 ]' || fail "$(cat $cg/t/a/memory.events)" || return
+    away a
+}
+check "a file of unified is felt" high
+
+stands_still() {
+    container a '"pids":{"limit":9}' "$busy" --detach || return
+    mote pause a && sleep 0.3 || return
+    local before=$(value t/a/cpu.stat usage_usec)
+    sleep 1
+    [ "$(value t/a/cpu.stat usage_usec)" = "$before" ] || fail "it went on" || return
+    mote state a | grep -q '"status": "paused"' || fail "$(mote state a)" || return
+    mote resume a && sleep 1
+    [ "$(value t/a/cpu.stat usage_usec)" != "$before" ] || fail "it stands still" || return
+    away a
+}
+check "a paused counter stands still" stands_still
+mote poweroff

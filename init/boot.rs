@@ -7,22 +7,20 @@ use log::{error, info, warn};
 use mote::error::{During as _, Error, Result, words};
 use mote::pin;
 use mote::sys::{alloc, net};
+use nix::errno::Errno;
 use nix::sys::reboot::set_cad_enabled;
 use nix::sys::signal::SigSet;
 use nix::unistd::sethostname;
 
 use crate::event::{self, Sources};
-use crate::line::Line;
-use crate::logs::{self, Pipe};
-use crate::manifest::{self, Pod, RestartPolicy};
+use crate::logs;
+use crate::manifest::{self, Pod};
 use crate::paths::DEVICE;
 use crate::settings::Settings;
-use crate::stdin::Stdin;
 use crate::steps::Steps;
-use crate::supervise::{BackOff, Conf, Role, Unit};
-use crate::world::{BOOT_MS, FILE_BYTES, PodRow, TABLES, UnitRow, World};
+use crate::world::{BOOT_MS, FILE_BYTES, PodRow, TABLES, World};
 use crate::{child, client, clock, control, early, kmsg, namespaces, volumes};
-use mote::board::{MAX_CONTAINERS, MAX_PODS, RESTART_DELAY_MAX_MS, RESTART_DELAY_MS, RESTART_RESET_MS};
+use mote::board::{MAX_CONTAINERS, MAX_PODS};
 
 /// PID 1. Never returns.
 pub fn run() -> ! {
@@ -172,25 +170,13 @@ pub fn load(world: &mut World<'_>) -> bool {
         let loaded = load_one(world, &file);
         host_network |= matches!(loaded, Ok(true));
         if let Err(why) = loaded {
-            error!("pod {shown} is not run: {why}");
-            let name = Line::of(format_args!("{}", shown.trim_end_matches(".json")));
-            let failed = PodRow {
-                name,
-                file: heapless::String::new(),
-                failed: Some(Line::of(format_args!("{why}"))),
-                grace_ms: 0,
-                policy: RestartPolicy::Never,
-                begun: false,
-                stop: None,
-                again: false,
-                netns: 0,
-                held: Default::default(),
-            };
-            if world.pods.push(failed).is_err() {
-                error!("and there is no room to list it");
+            match world.add_pod(PodRow::new(shown.trim_end_matches(".json"), heapless::String::new())) {
+                Some(p) => world.fail_pod(p, format_args!("{why}")),
+                None => error!("pod {shown} is not run: {why}; and there is no room to list it"),
             }
         }
     }
+    world.fail_cycles();
     host_network
 }
 
@@ -207,14 +193,14 @@ fn load_one(world: &mut World<'_>, file: &std::ffi::OsStr) -> Result<bool> {
     if let Some(other) = world.pods.iter().find(same) {
         return refuse("metadata.name", format!("{} has the same name", other.file));
     }
-    if world.pods.is_full() {
+    let (pods, containers) = world.room();
+    if pods == 0 {
         return refuse("the document", format!("this board allows {MAX_PODS} pods"));
     }
-    let room = MAX_CONTAINERS - world.units.len();
-    if pod.containers.len() > room {
+    if pod.containers.len() > containers {
         return refuse(
             "spec.containers",
-            format!("this board allows {MAX_CONTAINERS} containers, {room} are left"),
+            format!("this board allows {MAX_CONTAINERS} containers, {containers} are left"),
         );
     }
     if !pod.passed.is_empty() {
@@ -227,57 +213,21 @@ fn load_one(world: &mut World<'_>, file: &std::ffi::OsStr) -> Result<bool> {
 
 /// Adds a pod that fits.
 fn add(world: &mut World, pod: Pod, file: heapless::String<FILE_BYTES>) -> nix::Result<()> {
-    let mut pipes = Vec::with_capacity(pod.containers.len());
-    for _ in &pod.containers {
-        pipes.push((Pipe::new()?, Pipe::new()?));
-    }
-    let place = world.pods.len();
     let row = PodRow {
-        name: Line::of(format_args!("{}", pod.name)),
-        file,
-        failed: None,
         grace_ms: u64::from(pod.grace_s) * 1000,
         policy: pod.restart,
-        begun: false,
-        stop: None,
-        again: false,
-        netns: 0,
-        held: Default::default(),
+        after: pod.after,
+        ..PodRow::new(pod.name.as_str(), file)
     };
-    let back_off = BackOff {
-        initial_ms: u32::try_from(RESTART_DELAY_MS).unwrap_or(u32::MAX),
-        max_ms: u32::try_from(RESTART_DELAY_MAX_MS).unwrap_or(u32::MAX),
-        reset_ms: u32::try_from(RESTART_RESET_MS).unwrap_or(u32::MAX),
-    };
-    let conf = Conf {
-        role: Role::Main,
-        policy: Role::Main.policy(pod.restart),
-        grace_ms: pod.grace_s.saturating_mul(1000),
-        back_off,
-        critical_limit: 0,
-        post_start: false,
-        pre_stop: false,
-        probes: [None; 3],
-    };
-    let _ = world.pods.push(row); // load_one has seen that there is room, for the containers too
-    for (container, (out, err)) in pod.containers.into_iter().zip(pipes) {
-        let _ = world.units.push(UnitRow {
-            pod: place,
-            name: container.name,
-            conf,
-            unit: Unit::new(),
-            changed_ms: clock::now_ms(),
-            starter: None,
-            pidfd: None,
-            stdin: Stdin::new(container.stdin),
-            out,
-            err,
-            reason: None,
-            forgetter: 0,
-            started_ns: 0,
-            recorded: false,
-            oom_kills: 0,
-        });
+    let p = world.add_pod(row).ok_or(Errno::ENOSPC)?;
+    for container in pod.containers {
+        if let Err(errno) = world.add_unit(p, container.name, container.life.conf, container.stdin) {
+            world.leave_units(p);
+            if let Some(pod) = world.pods.get_mut(p) {
+                *pod = PodRow::new("", heapless::String::new());
+            }
+            return Err(errno);
+        }
     }
     Ok(())
 }

@@ -120,17 +120,28 @@ pub fn read(text: &str, flaw: &dyn Fn(&str, &str) -> Error) -> Result<Limits> {
     Ok(Limits { cpu_milli, memory, request_milli: request_milli.or(cpu_milli) })
 }
 
-/// What containers may use together: the sum, of what each of them has a limit for.
-pub fn together<'l>(all: impl Iterator<Item = &'l Limits>) -> Limits {
-    let sum = |a: Option<u64>, b: Option<u64>| Some(a?.saturating_add(b?));
-    all.copied()
-        .reduce(|a, b| Limits {
-            cpu_milli: sum(a.cpu_milli, b.cpu_milli),
-            memory: sum(a.memory, b.memory),
-            request_milli: sum(a.request_milli.or(Some(0)), b.request_milli.or(Some(0)))
-                .filter(|sum| *sum > 0),
-        })
-        .unwrap_or_default()
+/// What the containers of a pod may use together, of what each of them has a limit for: in the order of the manifest, each with
+/// whether it stays. An init container is over before the next one begins, so it counts beside those that stay only.
+pub fn together<'l>(all: impl Iterator<Item = (bool, &'l Limits)>) -> Limits {
+    type Join = fn(u64, u64) -> u64;
+    let both = |a: Option<u64>, b: Option<u64>, how: Join| a.zip(b).map(|(a, b)| how(a, b));
+    let join = |a: Limits, b: Limits, how: Join| Limits {
+        cpu_milli: both(a.cpu_milli, b.cpu_milli, how),
+        memory: both(a.memory, b.memory, how),
+        // Who asks for nothing asks for 0.
+        request_milli: both(a.request_milli.or(Some(0)), b.request_milli.or(Some(0)), how),
+    };
+    let mut staying = Limits { cpu_milli: Some(0), memory: Some(0), request_milli: Some(0) };
+    let mut most = None;
+    for (stays, limits) in all {
+        let now = join(staying, *limits, u64::saturating_add);
+        most = Some(most.map_or(now, |most| join(most, now, u64::max)));
+        if stays {
+            staying = now;
+        }
+    }
+    let most = most.unwrap_or_default();
+    Limits { request_milli: most.request_milli.filter(|sum| *sum > 0), ..most }
 }
 
 /// The bytes that there are for all pods and the reserve together: what the kernel could still give away, and what the pods have
@@ -209,8 +220,11 @@ mod tests {
     fn a_pod_is_limited_to_the_sum_when_each_container_is() {
         let limits = |cpu_milli, memory| Limits { cpu_milli, memory, request_milli: None };
         let all = [limits(Some(250), Some(10)), limits(Some(500), None)];
-        assert_eq!(together(all.iter()), limits(Some(750), None));
-        assert_eq!(together([].iter()), Limits::default());
+        let all = |stay: [bool; 2]| together(stay.into_iter().zip(&all));
+        assert_eq!(all([true, true]), limits(Some(750), None));
+        assert_eq!(all([false, true]), limits(Some(500), None));
+        assert_eq!(all([true, false]), limits(Some(750), None));
+        assert_eq!(together([].into_iter()), Limits::default());
     }
 
     #[test]

@@ -25,6 +25,7 @@ mod memory;
 mod name;
 mod namespaces;
 mod network;
+mod order;
 mod paths;
 mod pods;
 mod poll;
@@ -35,6 +36,8 @@ mod start;
 mod stdin;
 mod steps;
 mod supervise;
+mod table;
+mod task;
 mod volumes;
 mod world;
 

@@ -16,7 +16,7 @@ use nix::unistd::{Pid, pipe2, read, write};
 
 use crate::line::Line;
 use crate::manifest::security::Profile;
-use crate::manifest::{self, Container};
+use crate::manifest::{self, Container, Pod};
 use crate::world::{Reason, Starter, World};
 use crate::{amend, child, limits, namespaces};
 
@@ -118,20 +118,29 @@ pub fn forget(world: &World, i: usize) -> Result<()> {
 }
 
 /// What the library knows container `i` by. `_` is in neither name, so no two containers have the same.
-fn id(world: &World, i: usize) -> Result<Id> {
+pub fn id(world: &World, i: usize) -> Result<Id> {
     let name = world.units.get(i).map(|row| format!("{}_{}", world.pod_name(row.pod), row.name));
     Id::new(&name.unwrap_or_default())
 }
 
-/// Starts container `i`. Runs in the starter.
-fn start(world: &World, i: usize) -> Result<Report> {
-    let gone = |what: &str| Error::config(what, "the document", "changed since the boot");
+/// Reads the manifest of container `i` again; returns it and the container's place in it. For children alone.
+pub fn manifest(world: &World, i: usize) -> Result<(Pod, usize)> {
+    let gone = |what: &str| Error::config(what, "the document", "changed since it was read");
     let row = world.units.get(i).ok_or_else(|| gone("container"))?;
     let pod = world.pods.get(row.pod).ok_or_else(|| gone("pod"))?;
     let manifest = manifest::read(&Path::new(world.paths.manifests).join(pod.file.as_str()))?;
-    let container = manifest.containers.iter().find(|container| container.name == row.name);
-    let container =
-        container.filter(|_| manifest.name.as_str() == pod.name.as_str()).ok_or_else(|| gone(&pod.file))?;
+    let k = manifest.containers.iter().position(|container| container.name == row.name);
+    let k = k.filter(|_| manifest.name.as_str() == pod.name.as_str()).ok_or_else(|| gone(&pod.file))?;
+    Ok((manifest, k))
+}
+
+/// Starts container `i`. Runs in the starter.
+fn start(world: &World, i: usize) -> Result<Report> {
+    let (manifest, k) = manifest(world, i)?;
+    let gone = || Error::config(manifest.name.as_str(), "the document", "changed since it was read");
+    let row = world.units.get(i).ok_or_else(gone)?;
+    let pod = world.pods.get(row.pod).ok_or_else(gone)?;
+    let container = manifest.containers.get(k).ok_or_else(gone)?;
 
     let root = Path::new(world.paths.run);
     let id = id(world, i)?;

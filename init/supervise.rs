@@ -85,8 +85,26 @@ pub enum Task {
 }
 
 impl Task {
+    /// All, each at its own number.
+    pub const ALL: [Self; 5] =
+        [Self::Startup, Self::Readiness, Self::Liveness, Self::PostStart, Self::PreStop];
+
+    /// How many there are.
+    pub const COUNT: usize = Self::ALL.len();
+
     /// The probes, each at its own number.
     pub const PROBES: [Self; 3] = [Self::Startup, Self::Readiness, Self::Liveness];
+
+    /// In words.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Startup => "startupProbe",
+            Self::Readiness => "readinessProbe",
+            Self::Liveness => "livenessProbe",
+            Self::PostStart => "postStart",
+            Self::PreStop => "preStop",
+        }
+    }
 }
 
 /// The delays between restarts.

@@ -18,9 +18,10 @@ use crate::history::{self, History, Record, What};
 use crate::limits;
 use crate::line::Line;
 use crate::logs::{self, Logs, Pipe};
-use crate::manifest::RestartPolicy;
+use crate::manifest::{AFTER_BYTES, RestartPolicy};
 use crate::name::Name;
 use crate::namespaces;
+use crate::order;
 use crate::paths::Paths;
 use crate::pods;
 use crate::poll::{Poll, Token};
@@ -28,7 +29,8 @@ use crate::power::{self, Kind, Power};
 use crate::start::{self, Report};
 use crate::stdin::Stdin;
 use crate::supervise::pod::{self, Phase, View};
-use crate::supervise::{self, Action, Conf, Event, Halt, NEVER, Outcome, State, Status, Unit};
+use crate::supervise::{self, Action, Conf, Event, Halt, NEVER, Outcome, State, Status, Task, Unit};
+use crate::task;
 use mote::board::{MAX_CONTAINERS, MAX_PODS};
 
 /// Why a pod or a start failed.
@@ -47,6 +49,8 @@ pub struct PodRow {
     pub grace_ms: u64,
     /// When its containers are started again.
     pub policy: RestartPolicy,
+    /// The pods that it comes after, with a blank between.
+    pub after: heapless::String<AFTER_BYTES>,
     /// Whether its containers may run: what it comes after is there.
     pub begun: bool,
     /// With what grace it is being ended.
@@ -84,6 +88,8 @@ pub struct UnitRow {
     pub unit: Unit,
     /// Since when that has been its state.
     pub changed_ms: u64,
+    /// The probes and hooks at work for it, each at its number.
+    pub tasks: [Option<task::Running>; Task::COUNT],
     /// The starter at work for it.
     pub starter: Option<Starter>,
     /// Its process, while there is one.
@@ -202,11 +208,19 @@ impl<'t> World<'t> {
         pod::phase(policy, self.views(p))
     }
 
+    /// Whether all containers of pod `p` that serve are ready.
+    pub fn is_ready(&self, p: usize) -> bool {
+        pod::is_ready(self.views(p))
+    }
+
     /// Lets every pod run whose time has come.
     pub fn begin(&mut self, now_ms: u64) {
         for p in 0..self.pods.len() {
-            let Some(pod) = self.pods.get_mut(p) else { return };
-            if !pod.begun && pod.failed.is_none() && pod.stop.is_none() {
+            let waits = |pod: &&mut PodRow| !pod.begun && pod.failed.is_none() && pod.stop.is_none();
+            if self.pods.get_mut(p).as_ref().is_some_and(waits)
+                && order::may_begin(self, p)
+                && let Some(pod) = self.pods.get_mut(p)
+            {
                 pod.begun = true;
                 self.settle(p, now_ms);
             }
@@ -244,6 +258,7 @@ impl<'t> World<'t> {
         if let Some(row) = self.units.get(i) {
             self.settle(row.pod, now_ms);
         }
+        self.begin(now_ms);
     }
 
     fn step(&mut self, i: usize, event: Event, now_ms: u64) {
@@ -280,8 +295,19 @@ impl<'t> World<'t> {
                 }
             }
             Action::KillStarter => signal(row.starter.as_ref().map(|s| s.pidfd.as_fd()), libc::SIGKILL),
-            Action::Run(task) => self.step(i, Event::TaskEnded(task, Outcome::Unknown), now_ms),
-            Action::EndTask(_) => {}
+            Action::Run(task) => match task::fork(self, i, task) {
+                Ok(running) => self.set_task(i, task, Some(running)),
+                Err(errno) => {
+                    let (pod, name) = (self.pod_name(row.pod), &row.name);
+                    warn!("{pod}/{name}: {}: fork: {}", task.word(), mote::error::words(errno));
+                    self.step(i, Event::TaskEnded(task, Outcome::Unknown), now_ms);
+                }
+            },
+            Action::EndTask(task) => {
+                let running = row.tasks.get(task as usize).and_then(Option::as_ref);
+                signal(running.map(|running| running.pidfd.as_fd()), libc::SIGTERM);
+                self.set_task(i, task, None);
+            }
             Action::Terminate => signal(row.pidfd.as_ref().map(|fd| fd.as_fd()), libc::SIGTERM),
             Action::Kill => {
                 warn!("{}/{}: did not end in time; killing it", self.pod_name(row.pod), row.name);
@@ -302,6 +328,25 @@ impl<'t> World<'t> {
                 power::request(self, kind, now_ms);
             }
         }
+    }
+
+    fn set_task(&mut self, i: usize, task: Task, running: Option<task::Running>) {
+        let place = self.units.get_mut(i).and_then(|row| row.tasks.get_mut(task as usize));
+        if let Some(place) = place {
+            *place = running;
+        }
+    }
+
+    /// Whether `ended` was a probe or a hook.
+    fn task_ended(&mut self, ended: Ended, now_ms: u64) -> bool {
+        let find = |row: &UnitRow| {
+            row.tasks.iter().position(|task| task.as_ref().is_some_and(|task| task.pid == ended.pid))
+        };
+        let found = self.units.iter().enumerate().find_map(|(i, row)| Some((i, find(row)?)));
+        let Some((i, Some(task))) = found.map(|(i, k)| (i, Task::ALL.get(k).copied())) else { return false };
+        self.set_task(i, task, None);
+        self.event(i, Event::TaskEnded(task, task::outcome(ended.how)), now_ms);
+        true
     }
 
     /// Logs what has become of container `i`.
@@ -339,6 +384,7 @@ impl<'t> World<'t> {
     /// A child has been reaped.
     pub fn ended(&mut self, ended: Ended, now_ms: u64) {
         if self.unit_ended(ended, now_ms)
+            || self.task_ended(ended, now_ms)
             || logs::ended(self, ended.pid, now_ms)
             || self.power.ended(ended, now_ms)
         {

@@ -66,6 +66,8 @@ pub struct Request<'a> {
     pub cgroup: Vec<&'a OsStr>,
     /// Also in a container that is paused.
     pub ignore_paused: bool,
+    /// A SIGTERM to the caller kills the process.
+    pub deadly: bool,
 }
 
 /// What the command line has on top of the `process`.
@@ -175,7 +177,8 @@ pub fn exec(request: &Request<'_>) -> Result<i32> {
         }
     };
     let mut pid_file = request.pid_file.map(PidFile::new).transpose()?;
-    let signals = if request.detach { None } else { Some(Signals::block()?) };
+    let mut signals = if request.detach { None } else { Some(Signals::block()?) };
+    signals.iter_mut().for_each(|signals| signals.deadly = request.deadly);
 
     let namespaces = CloneFlags::from_bits_retain(kept.namespaces);
     let wants_proc = process.oom_score_adj.is_some() || process.labels.any();

@@ -38,7 +38,11 @@ pub fn run(request: &Request<'_>, keep: bool) -> Result<i32> {
 
 /// The signals that this process gets, held back.
 #[derive(Debug)]
-pub struct Signals(SignalFd);
+pub struct Signals {
+    held: SignalFd,
+    /// Whether a SIGTERM is passed on as SIGKILL: the child is not to outlive the wish that it end.
+    pub deadly: bool,
+}
 
 impl Signals {
     /// Holds them back from now on. Done before there is a child: a signal that comes meanwhile is then passed on.
@@ -46,7 +50,8 @@ impl Signals {
         let all = SigSet::all();
         sigprocmask(SigmaskHow::SIG_SETMASK, Some(&all), None).during("sigprocmask", "")?;
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
-        SignalFd::with_flags(&all, flags).during("signalfd", "").map(Self)
+        let held = SignalFd::with_flags(&all, flags).during("signalfd", "")?;
+        Ok(Self { held, deadly: false })
     }
 
     /// Waits for the end of the child behind `pidfd` and passes signals on until then. With a `terminal`, the socket over
@@ -59,14 +64,14 @@ impl Signals {
         pending: Option<Pending<'_>>,
     ) -> Result<i32> {
         let relay = terminal.map(Relay::new).transpose()?;
-        follow(pidfd, &self.0, relay.as_ref(), pending)
+        follow(pidfd, self, relay.as_ref(), pending)
     }
 }
 
 /// Passes signals on, and bytes where there is a terminal, until the child ends.
 fn follow(
     pidfd: BorrowedFd<'_>,
-    signals: &SignalFd,
+    signals: &Signals,
     relay: Option<&Relay>,
     mut pending: Option<Pending<'_>>,
 ) -> Result<i32> {
@@ -75,7 +80,7 @@ fn follow(
         let mut fds: heapless::Vec<PollFd<'_>, 5> = heapless::Vec::new();
         // Five at most, for which there is room.
         let _ = fds.push(PollFd::new(pidfd, PollFlags::POLLIN));
-        let _ = fds.push(PollFd::new(signals.as_fd(), PollFlags::POLLIN));
+        let _ = fds.push(PollFd::new(signals.held.as_fd(), PollFlags::POLLIN));
         if let Some(pending) = &pending {
             let _ = fds.push(PollFd::new(pending.socket.as_fd(), PollFlags::POLLIN));
         }
@@ -129,12 +134,13 @@ fn follow(
 
 /// Passes every signal that has come to the child, but for those about this process's own children and
 /// terminal.
-fn pass_on(pidfd: BorrowedFd<'_>, signals: &SignalFd, relay: Option<&Relay>) {
-    while let Ok(Some(signal)) = signals.read_signal() {
+fn pass_on(pidfd: BorrowedFd<'_>, signals: &Signals, relay: Option<&Relay>) {
+    while let Ok(Some(signal)) = signals.held.read_signal() {
         let number = i32::try_from(signal.ssi_signo).unwrap_or(0);
         match (Signal::try_from(number), relay) {
             (Ok(Signal::SIGCHLD), _) => {}
             (Ok(Signal::SIGWINCH), Some(relay)) => relay.resize(),
+            (Ok(Signal::SIGTERM), _) if signals.deadly => drop(pidfd_send_signal(pidfd, libc::SIGKILL)),
             _ => drop(pidfd_send_signal(pidfd, number)), // ended meanwhile: the pidfd tells
         }
     }

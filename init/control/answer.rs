@@ -7,7 +7,8 @@ use mote::sys::alloc;
 
 use super::Packet;
 use crate::memory;
-use crate::supervise::{Role, State, Status, pod};
+use crate::supervise::{Role, State, Status};
+use crate::table::NOBODY;
 use crate::world::World;
 
 /// The last packet of every answer that is no failure.
@@ -22,7 +23,7 @@ pub fn error(why: std::fmt::Arguments<'_>) -> Packet {
     packet
 }
 
-/// Packet `n` of the answer to `ps`; `None` after the last one.
+/// Packet `n` of the answer to `ps`; `None` after the last one. Empty for a place of the tables that nobody has.
 pub fn packet(world: &World, n: usize, now_ms: u64) -> Option<Packet> {
     let mut packet = Packet::new();
     let (units, pods) = (world.units.len(), world.pods.len());
@@ -52,7 +53,7 @@ fn about_pid_1(packet: &mut Packet, world: &World, now_ms: u64) -> std::fmt::Res
 }
 
 fn about_unit(packet: &mut Packet, world: &World, i: usize, now_ms: u64) -> std::fmt::Result {
-    let Some(row) = world.units.get(i) else { return Ok(()) };
+    let Some(row) = world.units.get(i).filter(|row| row.pod != NOBODY) else { return Ok(()) };
     let state = match row.unit.state {
         State::Waiting => "waiting",
         State::Starting { .. } => "starting",
@@ -101,7 +102,7 @@ fn about_unit(packet: &mut Packet, world: &World, i: usize, now_ms: u64) -> std:
 
 /// A pod that runs has been told of by its containers; one that failed has none.
 fn about_pod(packet: &mut Packet, world: &World, i: usize) -> std::fmt::Result {
-    let Some(pod) = world.pods.get(i) else { return Ok(()) };
+    let Some(pod) = world.pods.get(i).filter(|pod| !pod.is_vacant()) else { return Ok(()) };
     packet.write_str(r#"{"pod":""#)?;
     json::escape(packet, pod.name.as_str())?;
     packet.write_str(r#"","file":""#)?;
@@ -113,7 +114,7 @@ fn about_pod(packet: &mut Packet, world: &World, i: usize) -> std::fmt::Result {
             packet.write_str("\"}")
         }
         None => {
-            let (phase, ready) = (world.phase(i).word(), pod::is_ready(world.views(i)));
+            let (phase, ready) = (world.phase(i).word(), world.is_ready(i));
             let (stop, netns) = (pod.stop.is_some(), pod.netns);
             write!(packet, r#"","phase":"{phase}","ready":{ready},"stopped":{stop},"netns":{netns}}}"#)
         }

@@ -202,6 +202,12 @@ fn answer(world: &mut World, i: usize, now_ms: u64) {
         let Some(Some(client)) = world.control.clients.get(i) else { return };
         let Some(sent) = client.sent else { return };
         let Some(packet) = answer::packet(world, sent, now_ms) else { return drop_client(world, i) };
+        if packet.is_empty() {
+            if let Some(Some(client)) = world.control.clients.get_mut(i) {
+                client.sent = Some(sent + 1);
+            }
+            continue;
+        }
         match socket::send(
             client.fd.as_raw_fd(),
             packet.as_bytes(),

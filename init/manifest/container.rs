@@ -4,12 +4,14 @@ use mote::error::{Error, Result};
 use mote::json::Str;
 
 use super::expand::expand;
+use super::life::{self, Life};
 use super::security::{self, Security, word};
 use super::text::{ContainerText, Metadata, PodSecurity, ValueFrom};
 use super::volumes::{self, Volume, VolumeMount};
 use crate::limits::{self, Limits};
 use crate::name::{Bundle, Name};
 use crate::stdin::Wanted;
+use crate::supervise::Role;
 
 /// A checked container.
 #[derive(Debug)]
@@ -36,6 +38,8 @@ pub struct Container {
     pub limits: Limits,
     /// Whether somebody may type to it.
     pub stdin: Wanted,
+    /// Its role, probes and hooks.
+    pub life: Life,
 }
 
 /// Where a container may leave a last word.
@@ -56,12 +60,15 @@ pub struct Around<'t> {
     pub security: &'t PodSecurity<'t>,
     /// `spec.volumes`
     pub volumes: &'t [Volume],
+    /// What the lives of all containers have in common.
+    pub life: life::Common<'t>,
 }
 
 /// Checks one container whose text is `raw`; `at` makes an error from a field's name, `pods` from one below the pod's `securityContext`.
 pub fn container(
     text: &ContainerText<'_>,
     raw: &str,
+    role: Role,
     around: &Around<'_>,
     at: &dyn Fn(&str, &str) -> Error,
     pods: &dyn Fn(&str, &str) -> Error,
@@ -96,6 +103,7 @@ pub fn container(
         security,
         mounts,
         message: message(text, at)?,
+        life: life::life(text, raw, role, &around.life, at)?,
         stdin: match (text.stdin, text.stdin_once) {
             (false, _) => Wanted::No,
             (true, false) => Wanted::Always,

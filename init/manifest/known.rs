@@ -43,13 +43,21 @@ enum Object {
     Profile,
     Mount,
     Port,
+    Probe,
+    Lifecycle,
+    Hook,
+    Exec,
+    Sleep,
+    /// `httpGet` and `tcpSocket`
+    Connect,
     Resources,
     Amounts,
 }
 
 use Object::{
-    Amounts, Capabilities, Container, DnsConfig, DnsOption, EmptyDir, Env, FieldRef, HostAlias, HostPath,
-    Metadata, Mount, Pod, PodSecurity, Port, Profile, Resources, Security, Spec, Sysctl, ValueFrom, Volume,
+    Amounts, Capabilities, Connect, Container, DnsConfig, DnsOption, EmptyDir, Env, Exec, FieldRef, Hook,
+    HostAlias, HostPath, Lifecycle, Metadata, Mount, Pod, PodSecurity, Port, Probe, Profile, Resources,
+    Security, Sleep, Spec, Sysctl, ValueFrom, Volume,
 };
 use Rule::{In, Only, Pass, Read, Refuse};
 
@@ -93,7 +101,7 @@ const KNOWN: &[(Object, Rule, &[&str])] = &[
             "terminationGracePeriodSeconds",
         ],
     ),
-    (Spec, In(Container), &["containers"]),
+    (Spec, In(Container), &["containers", "initContainers"]),
     (Spec, In(DnsConfig), &["dnsConfig"]),
     (Spec, In(HostAlias), &["hostAliases"]),
     (Spec, In(PodSecurity), &["securityContext"]),
@@ -141,7 +149,6 @@ const KNOWN: &[(Object, Rule, &[&str])] = &[
         &[
             "ephemeralContainers",
             "hostnameOverride",
-            "initContainers",
             "resourceClaims",
             "runtimeClassName",
             "shareProcessNamespace",
@@ -218,6 +225,7 @@ const KNOWN: &[(Object, Rule, &[&str])] = &[
             "command",
             "image",
             "name",
+            "restartPolicy",
             "stdin",
             "stdinOnce",
             "terminationMessagePath",
@@ -232,11 +240,36 @@ const KNOWN: &[(Object, Rule, &[&str])] = &[
     (Container, In(Security), &["securityContext"]),
     // Bundles are on the device already, and a manifest says all at once.
     (Container, Pass, &["imagePullPolicy", "resizePolicy"]),
-    (Container, Pass, &["lifecycle", "livenessProbe", "readinessProbe", "startupProbe"]),
+    (Container, In(Probe), &["livenessProbe", "readinessProbe", "startupProbe"]),
+    (Container, In(Lifecycle), &["lifecycle"]),
     (Container, Pass, &["tty"]),
-    (Container, Refuse, &["envFrom", "restartPolicy", "restartPolicyRules", "volumeDevices"]),
+    (Container, Refuse, &["envFrom", "restartPolicyRules", "volumeDevices"]),
     // A name is for Services.
     (Port, Read, &["containerPort", "hostIP", "hostPort", "name", "protocol"]),
+    (
+        Probe,
+        Read,
+        &[
+            "failureThreshold",
+            "initialDelaySeconds",
+            "periodSeconds",
+            "successThreshold",
+            "terminationGracePeriodSeconds",
+            "timeoutSeconds",
+        ],
+    ),
+    (Probe, In(Exec), &["exec"]),
+    (Probe, In(Connect), &["httpGet", "tcpSocket"]),
+    (Probe, Refuse, &["grpc"]),
+    (Lifecycle, In(Hook), &["postStart", "preStop"]),
+    (Lifecycle, Refuse, &["stopSignal"]),
+    (Hook, In(Exec), &["exec"]),
+    (Hook, In(Connect), &["httpGet"]),
+    (Hook, In(Sleep), &["sleep"]),
+    (Hook, Refuse, &["tcpSocket"]),
+    (Exec, Read, &["command"]),
+    (Sleep, Read, &["seconds"]),
+    (Connect, Read, &["host", "httpHeaders", "path", "port", "scheme"]),
     (Env, Read, &["name", "value"]),
     (Env, In(ValueFrom), &["valueFrom"]),
     (ValueFrom, In(FieldRef), &["fieldRef"]),

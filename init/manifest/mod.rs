@@ -14,21 +14,28 @@ use nix::sched::CloneFlags;
 use crate::fields;
 use crate::limits::{self, Limits};
 use crate::name::Name;
+use crate::supervise::Role;
 use text::PodText;
 
+mod annotations;
 mod container;
 mod expand;
 mod hosts;
 mod known;
+mod life;
+mod lifecycle;
 mod network;
+mod probe;
 pub mod quantity;
 pub mod security;
 mod text;
 pub mod volumes;
 
+pub use annotations::AFTER_BYTES;
 pub use container::Container;
 pub use hosts::Dns;
 pub use network::{Mode, Network, Port, is_interface, network_of};
+pub use probe::{Address, Handler};
 
 /// The largest manifest that is read. A Pod with 32 containers takes about 20 KB.
 pub const MANIFEST_BYTES: u64 = 256 * 1024;
@@ -74,7 +81,9 @@ pub struct Pod {
     pub dns: Option<Dns>,
     /// Named by the containers' mounts.
     pub volumes: Vec<volumes::Volume>,
-    /// At least one.
+    /// The pods that it comes after, with a blank between.
+    pub after: heapless::String<AFTER_BYTES>,
+    /// Those of `initContainers` first, then at least one of `containers`.
     pub containers: Vec<Container>,
     /// Of all containers together.
     pub limits: Limits,
@@ -151,18 +160,31 @@ pub fn parse(file: &str, text: &[u8]) -> Result<Pod> {
         &|field, why| flaw(&format!("spec.volumes{field}"), why),
         &mut passed,
     )?;
-    let around = container::Around { metadata: &doc.metadata, security: &spec.security, volumes: &volumes };
-    let mut containers = Vec::<Container>::with_capacity(spec.containers.len());
-    for (i, (text, raw)) in spec.containers.iter().zip(fields::elements(raw("containers"))).enumerate() {
-        let at = |field: &str, why: &str| flaw(&format!("spec.containers[{i}].{field}"), why);
-        let made = container::container(text, raw, &around, &at, &of_pod)?;
-        if containers.iter().any(|other| other.name == made.name) {
-            return Err(at("name", "another container of this pod has this name"));
+    let annotations = annotations::read(file, &doc.metadata.annotations)?;
+    let around = container::Around {
+        metadata: &doc.metadata,
+        security: &spec.security,
+        volumes: &volumes,
+        life: life::Common { policy: restart, grace_s, annotations: &annotations },
+    };
+    let lists = [("initContainers", &spec.init_containers), ("containers", &spec.containers)];
+    let count = lists.iter().map(|(_, texts)| texts.len()).sum();
+    let mut containers = Vec::<Container>::with_capacity(count);
+    for (list, texts) in lists {
+        for (i, (text, raw)) in texts.iter().zip(fields::elements(raw(list))).enumerate() {
+            let at = |field: &str, why: &str| flaw(&format!("spec.{list}[{i}].{field}"), why);
+            let role = life::role(text, list == "initContainers", &at)?;
+            let made = container::container(text, raw, role, &around, &at, &of_pod)?;
+            if containers.iter().any(|other| other.name == made.name) {
+                return Err(at("name", "another container of this pod has this name"));
+            }
+            containers.push(made);
         }
-        containers.push(made);
     }
     let own = limits::read(raw("resources"), &|field, why| flaw(&format!("spec.resources{field}"), why))?;
-    let limits = own.or(limits::together(containers.iter().map(|container| &container.limits)));
+    let limits = own.or(limits::together(
+        containers.iter().map(|container| (container.life.conf.role != Role::Init, &container.limits)),
+    ));
     Ok(Pod {
         name,
         host_network,
@@ -176,6 +198,7 @@ pub fn parse(file: &str, text: &[u8]) -> Result<Pod> {
         aliases: hosts::aliases(&spec.host_aliases, &flaw)?,
         dns: hosts::dns(&spec, &flaw, &mut passed)?,
         volumes,
+        after: annotations.after,
         containers,
         limits,
         passed,

@@ -4,6 +4,9 @@
 use mote::json::{List, Pairs, Str};
 use mote::object;
 
+use super::lifecycle::LifecycleText;
+use super::probe::ProbeText;
+
 object! {
     /// The document.
     pub struct PodText<'a> {
@@ -30,6 +33,7 @@ object! {
         grace_s: Option<i64> = "terminationGracePeriodSeconds",
         security: PodSecurity<'a> = "securityContext",
         volumes: List<VolumeText<'a>> = "volumes",
+        init_containers: List<ContainerText<'a>> = "initContainers",
         containers: List<ContainerText<'a>> = "containers",
     }
     /// `spec.hostAliases[]`.
@@ -80,7 +84,7 @@ object! {
     pub struct EmptyDir<'a> { medium: Option<Str<'a>> = "medium" }
     /// `spec.volumes[].hostPath`.
     pub struct HostPath<'a> { path: Str<'a> = "path", kind: Option<Str<'a>> = "type" }
-    /// `spec.containers[]`.
+    /// `spec.containers[]` and `spec.initContainers[]`.
     pub struct ContainerText<'a> {
         name: Str<'a> = "name",
         image: Str<'a> = "image",
@@ -93,11 +97,17 @@ object! {
         stdin: bool = "stdin",
         stdin_once: bool = "stdinOnce",
         ports: List<PortText<'a>> = "ports",
+        restart_policy: Option<Str<'a>> = "restartPolicy",
+        startup: Option<ProbeText<'a>> = "startupProbe",
+        readiness: Option<ProbeText<'a>> = "readinessProbe",
+        liveness: Option<ProbeText<'a>> = "livenessProbe",
+        lifecycle: Option<LifecycleText<'a>> = "lifecycle",
         message_path: Option<Str<'a>> = "terminationMessagePath",
         message_policy: Option<Str<'a>> = "terminationMessagePolicy",
     }
     /// `spec.containers[].ports[]`.
     pub struct PortText<'a> {
+        name: Option<Str<'a>> = "name",
         container: i64 = "containerPort",
         host: Option<i64> = "hostPort",
         host_ip: Option<Str<'a>> = "hostIP",

@@ -89,6 +89,7 @@ fn run(context: &Context<'_>) -> Result<i32> {
         preserved,
         cgroup: options.values("cgroup").collect(),
         ignore_paused: options.has("ignore-paused"),
+        deadly: false,
     })
 }
 

@@ -170,7 +170,7 @@ pub fn step(world: &mut World, now_ms: u64) {
         }
         enter(world, Phase::Killing, KILL_MS);
         world.power.childless = false; // only the next look knows
-        return crate::reap::all(world, now_ms);
+        crate::reap::all(world, now_ms); // without a child left nothing would wake PID 1 for the next step
     }
     if world.power.phase == Phase::Killing && (world.power.childless || world.power.until_ms <= now_ms) {
         if !world.paths.device {

@@ -67,8 +67,10 @@ pub trait Value<'de> {
 
 /// An object whose fields are known by name.
 pub trait Object<'de> {
-    /// The field that `key` names, with its name; `None` for a key that nobody asked for.
-    fn field(&mut self, key: Str<'_>) -> Option<(&'static str, &mut dyn Value<'de>)>;
+    /// The names of the fields, each with a NUL behind it: a byte instead of a pointer and a length for each.
+    fn names(&self) -> &'static str;
+    /// The field of the name at `index`.
+    fn field(&mut self, index: usize) -> Option<&mut dyn Value<'de>>;
 }
 
 /// A list, or the values of an object with free keys.
@@ -234,9 +236,14 @@ macro_rules! object {
     (@impl $name:ident [$lt:lifetime] $($fields:tt)*) => { $crate::object!(@fields [$lt] $name<$lt>, $($fields)*); };
     (@fields [$de:lifetime] $ty:ty, $($field:ident = $key:literal,)*) => {
         impl<$de> $crate::json::Object<$de> for $ty {
-            fn field(&mut self, key: $crate::json::Str<'_>) -> Option<(&'static str, &mut dyn $crate::json::Value<$de>)> {
-                $(if key == $key {
-                    return Some(($key, &mut self.$field));
+            fn names(&self) -> &'static str {
+                concat!($($key, "\0",)*)
+            }
+            fn field(&mut self, index: usize) -> Option<&mut dyn $crate::json::Value<$de>> {
+                #[allow(non_camel_case_types, reason = "named after the fields, to count them")]
+                enum Index { $($field,)* }
+                $(if index == Index::$field as usize {
+                    return Some(&mut self.$field);
                 })*
                 None
             }
@@ -266,7 +273,7 @@ impl<'de> Visitor<'de> for Fields<'_, 'de> {
             }
         };
         while let Some(key) = map.next_key::<Str<'de>>().inspect_err(|_| unfinished(&last))? {
-            let Some((name, value)) = self.0.field(key) else {
+            let Some((name, value)) = find(self.0, key) else {
                 map.next_value::<IgnoredAny>()?;
                 last = None;
                 continue;
@@ -277,6 +284,15 @@ impl<'de> Visitor<'de> for Fields<'_, 'de> {
         }
         Ok(())
     }
+}
+
+/// The field that `key` names, with its name; `None` for a key that nobody asked for.
+fn find<'t, 'de>(
+    object: &'t mut dyn Object<'de>,
+    key: Str<'_>,
+) -> Option<(&'static str, &'t mut dyn Value<'de>)> {
+    let (index, name) = object.names().split('\0').enumerate().find(|(_, name)| key == *name)?;
+    Some((name, object.field(index)?))
 }
 
 /// A field's value, with what was wanted; `null` leaves the field as it is.

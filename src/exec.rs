@@ -21,6 +21,7 @@ use crate::child::Entrance;
 use crate::container::{self, CONFIG_MAX, Preserved, Terminal};
 use crate::error::{During, Error, Result};
 use crate::host;
+use crate::image;
 use crate::input::{self, Input};
 use crate::json::{self, List, Str};
 use crate::object;
@@ -33,7 +34,7 @@ use crate::seccomp::Filter;
 use crate::seccomp::notify::{self, Listener};
 use crate::spec;
 use crate::stage::Failure;
-use crate::state::{Id, PidFile, Record, Store};
+use crate::state::{Id, PidFile, Record, Status, Store};
 use crate::strings::{self, Refused, Strings};
 use crate::sys::clone::{CLONE_NEWTIME, setns};
 use crate::sys::exec::CStrList;
@@ -102,6 +103,7 @@ object! {
     struct Kept<'a> {
         namespaces: i32 = "namespaces",
         keep_keyring: bool = "keepKeyring",
+        exposed: bool = "exposed",
         groups_denied: bool = "groupsDenied",
         seccomp: bool = "seccomp",
         listener_path: Option<Str<'a>> = "listenerPath",
@@ -156,6 +158,11 @@ pub fn exec(request: &Request<'_>) -> Result<i32> {
         .apply(&mut process, strings)
         .map_err(|(option, why)| Error::usage(format_args!("exec: {option}: {}", why.why())))?;
     host::labels(&mut process.labels).map_err(wrong)?;
+    let namespaces = CloneFlags::from_bits_retain(kept.namespaces);
+    // One of its user namespace has no such power over a process that was not born there.
+    if image::reaches(&process) && !kept.exposed && !namespaces.contains(CloneFlags::CLONE_NEWUSER) {
+        runs_its_program(&record)?;
+    }
     let rdt_tasks = resctrl::tasks(&kept.rdt)?;
     let console = request.terminal.connect()?;
     let pidfd_to = request.pidfd_to.map(container::connect_pidfd).transpose()?;
@@ -180,7 +187,6 @@ pub fn exec(request: &Request<'_>) -> Result<i32> {
     let mut signals = if request.detach { None } else { Some(Signals::block()?) };
     signals.iter_mut().for_each(|signals| signals.deadly = request.deadly);
 
-    let namespaces = CloneFlags::from_bits_retain(kept.namespaces);
     let wants_proc = process.oom_score_adj.is_some() || process.labels.any();
     let proc = wants_proc.then(Procfs::open).transpose().during("open", c"/proc")?;
     let in_child = prepare(&process, proc.as_ref(), &scheduling, namespaces)?;
@@ -229,6 +235,17 @@ pub fn exec(request: &Request<'_>) -> Result<i32> {
     };
     std::mem::forget(pid_file); // dropped, it would take the file with it
     signals.map_or(Ok(0), |signals| signals.follow(pidfd.as_fd(), ours, None))
+}
+
+/// Refuses a container whose first process still runs mote's file, and is not protected as nobody in the container could have
+/// reached it: see [`image`]. Without the lock, for which a hook of the `start` under way would wait for ever.
+fn runs_its_program(record: &Record) -> Result<()> {
+    if record.status == Status::Running && !image::is_of(record.pid) {
+        return Ok(());
+    }
+    let why = "cannot exec with CAP_SYS_PTRACE, CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE before the program runs; \
+               create the container with them instead";
+    Err(Error::container(record.id.as_str(), why))
 }
 
 /// Tells who asked for it which process it is.

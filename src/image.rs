@@ -19,9 +19,10 @@ use nix::sys::prctl;
 use nix::sys::stat::stat;
 use nix::sys::statfs::statfs;
 use nix::sys::statvfs::FsFlags;
+use nix::unistd::Pid;
 
 use crate::error::{During, Error, Result};
-use crate::plan::{Kind, Plan, When};
+use crate::plan::{Kind, Plan, Process, When};
 use crate::sys::mount::{At, attr, mount_setattr, open_tree_clone};
 use crate::sys::{exec, file};
 
@@ -98,19 +99,30 @@ fn is_sealed() -> nix::Result<bool> {
     }
 }
 
+/// Whether a process may have the capabilities that open `/proc/<pid>/exe` and `map_files` of others: CAP_SYS_PTRACE,
+/// CAP_SYS_ADMIN and CAP_CHECKPOINT_RESTORE.
+pub fn reaches(process: &Process<'_>) -> bool {
+    const REACH: u64 = 1 << 19 | 1 << 21 | 1 << 40;
+    process.capabilities.bounding & REACH != 0
+}
+
 /// Whether somebody in the container that is planned could reach the file of its first process: one who is there already,
 /// one who comes before the program runs and may look at what is not dumpable, or a program of the image that is run
 /// besides it. Without `/proc` mote cannot tell whether it was smuggled in.
 pub fn is_exposed(plan: &Plan<'_>) -> bool {
-    /// CAP_SYS_PTRACE, CAP_SYS_ADMIN and CAP_CHECKPOINT_RESTORE open `/proc/<pid>/exe` and `map_files` of others.
-    const REACH: u64 = 1 << 19 | 1 << 21 | 1 << 40;
     let procfs = |mount: &crate::plan::Mount<'_>| {
         mount.kind == Kind::New && mount.fstype == c"proc" && mount.target == c"/proc"
     };
     !plan.new_namespaces.contains(CloneFlags::CLONE_NEWPID)
-        || plan.process.capabilities.bounding & REACH != 0
+        || reaches(&plan.process)
         || plan.hooks.any(&[When::StartContainer])
         || !plan.mounts.iter().any(procfs)
+}
+
+/// Whether another process runs the file of this one, or the one that this one's is a clone of.
+pub fn is_of(pid: Pid) -> bool {
+    let file = |path: &str| stat(path).map(|file| (file.st_dev, file.st_ino));
+    matches!((file(&format!("/proc/{pid}/exe")), file("/proc/self/exe")), (Ok(theirs), Ok(own)) if theirs == own)
 }
 
 /// Whether this process, number 1 of its pid namespace, runs from a file that its mount namespace has not got: it is a

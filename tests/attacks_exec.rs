@@ -296,3 +296,48 @@ fn descriptors_for_the_program_survive_that_the_command_starts_over() {
     let command = victim.run(["run", "--preserve-fds", "1", "-b"]).arg(&bundle).arg(t.id());
     assert_eq!(command.after_bash("exec 3<<<kept 4</").run().ok(), "kept\n\n");
 }
+
+/// Opens the file of process 1, which mote's own is until `start`, and after that writes to it.
+const OPEN_AND_WRITE: &str = "exec 9</proc/1/exe; touch /opened; until [ -e /go ]; do sleep 0.01; done
+    for i in $(seq 200); do echo pwned >/proc/self/fd/9 && echo written; sleep 0.01; done 2>/dev/null";
+
+#[test]
+fn the_file_of_a_created_container_is_not_reached_with_more_capabilities_than_its_own() {
+    let t = Test::new();
+    let victim = Victim::new(&t);
+    let mut config = spec(&["sleep", "1000"]);
+    config["root"]["readonly"] = json!(false);
+    let bundle = t.bundle("b", &config);
+    let id = t.id();
+    victim.run(["create", "-b"]).arg(&bundle).arg(&id).run().ok();
+    for cap in ["CAP_SYS_PTRACE", "CAP_SYS_ADMIN", "CAP_CHECKPOINT_RESTORE"] {
+        let out = victim.run(["exec", "--cap", cap, &id, "true"]).run();
+        if common::is_mote() {
+            assert_eq!(out.code(), 255, "{out}");
+            assert!(out.stderr.contains("before the program runs"), "{out}");
+        }
+    }
+    let out = victim.run(["exec", &id, "sh", "-c", "readlink /proc/1/exe || exit 7"]).run();
+    assert_eq!(out.code(), 7, "{out}");
+    t.verb("start", &id).ok();
+    victim.run(["exec", "--cap", "CAP_SYS_PTRACE", &id, "readlink", "/proc/1/exe"]).run().ok();
+    // One that was created with them runs from a copy.
+    let caps = &mut config["process"]["capabilities"];
+    for set in ["bounding", "effective", "permitted"] {
+        caps[set].as_array_mut().unwrap().push(json!("CAP_SYS_PTRACE"));
+    }
+    let bundle = t.bundle("b2", &config);
+    let id = t.id();
+    victim.run(["create", "-b"]).arg(&bundle).arg(&id).run().ok();
+    let said = victim.attack(&id, "b2", OPEN_AND_WRITE, || {
+        let end = Instant::now() + Duration::from_secs(10);
+        while !bundle.join("rootfs/opened").exists() && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        victim.run(["start", &id]).run().ok();
+        fs::write(bundle.join("rootfs/go"), "").unwrap();
+    });
+    assert!(bundle.join("rootfs/opened").exists(), "the attack did not get hold of the file: {said}");
+    assert!(!said.contains("written"), "{said}");
+    victim.is_untouched();
+}

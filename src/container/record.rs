@@ -44,6 +44,9 @@ fn kept(request: &Request<'_>, spec: &Spec<'_>, plan: &Plan<'_>, bundle: &Bundle
     if request.keep_keyring {
         kept.number("keepKeyring", true);
     }
+    if crate::image::is_exposed(plan) {
+        kept.number("exposed", true);
+    }
     if plan.process.groups_denied {
         kept.number("groupsDenied", true);
     }

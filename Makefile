@@ -77,7 +77,7 @@ bundle: | setup-qemu ## NAME=... PACKAGES=... ARGS=... [RUN_AS=uid:gid] [OVERLAY
 	@tools/bundle --arch $(ARCH) --name "$(NAME)" --packages "$(PACKAGES)" --args '$(ARGS)' --user $(RUN_AS) \
 		$(if $(OVERLAY),--overlay "$(OVERLAY)")
 
-image: target/dist/$(ARCH)/mote | setup-qemu ## BOARD=... [MANIFESTS=...]: target/image/<arch>/kernel and initramfs.cpio
+image: target/dist/$(ARCH)/mote | setup-qemu ## BOARD=... [MANIFESTS=...], JSON or YAML: target/image/<arch>/kernel and initramfs.cpio
 	@tools/image --arch $(ARCH) --board $(BOARD) --mote $< --out target/image/$(ARCH) $(MANIFESTS)
 	@echo "  IMAGE   target/image/$(ARCH)"
 
@@ -97,7 +97,7 @@ target/bundles/$1/$2/config.json: tools/bundle tools/config.json tools/debian.py
 endef
 $(foreach arch,$(ARCHES),$(foreach name,broker sensor,$(eval $(call demo_bundle,$(arch),$(name)))))
 
-target/demo/%/initramfs.cpio: target/dist/%/mote demo/gateway.json tools/image tools/cpio.py \
+target/demo/%/initramfs.cpio: target/dist/%/mote demo/gateway.json tools/image tools/manifest.py tools/cpio.py \
 		$(shell find board -type f) target/bundles/%/broker/config.json target/bundles/%/sensor/config.json
 	@echo "  IMAGE   target/demo/$*"
 	@tools/image --arch $* --board $(BOARD) --mote $< --out target/demo/$* demo/gateway.json
@@ -118,7 +118,7 @@ target/qemu/%/overlay/test/probe: tests/seccomp/probe.c $(shell find tests/qemu/
 # Disks and a scheduler for them, in the order in which they are loaded.
 QEMU_MODULES := fs/configfs/configfs drivers/block/null_blk/null_blk drivers/block/brd block/bfq
 
-target/qemu/%/initramfs.cpio: target/dist/%/mote tools/image tools/cpio.py $(shell find board -type f) \
+target/qemu/%/initramfs.cpio: target/dist/%/mote tools/image tools/manifest.py tools/cpio.py $(shell find board -type f) \
 		target/qemu/%/overlay/test/probe target/bundles/%/probe/config.json
 	@echo "  IMAGE   target/qemu/$*"
 	@tools/image --arch $* --board $(BOARD) --mote $< --out target/qemu/$* --overlay target/qemu/$*/overlay --bundle probe \

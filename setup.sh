@@ -176,6 +176,7 @@ for what in "${@:-build}"; do
         need qemu-system-x86_64 qemu-system-x86
         need qemu-system-aarch64 qemu-system-arm
         need python3 python3
+        python3 -c 'import yaml' 2>/dev/null || MISSING="$MISSING python3-yaml"
         need dpkg-deb dpkg
         # The program in the tests' devices that makes system calls.
         case $(uname -m) in
@@ -195,6 +196,9 @@ for what in "${@:-build}"; do
         # By its path: what is in it is not in PATH. Its portmap runs iptables.
         [ -x /usr/lib/cni/bridge ] || MISSING="$MISSING containernetworking-plugins"
         need iptables iptables
+        # The tests of the tools.
+        need python3 python3
+        python3 -c 'import yaml' 2>/dev/null || MISSING="$MISSING python3-yaml"
         # The tests of seccomp compare with it.
         [ -e /usr/include/seccomp.h ] || MISSING="$MISSING libseccomp-dev"
         install_missing

@@ -13,14 +13,14 @@ use nix::sys::signal::SigSet;
 use nix::unistd::sethostname;
 
 use crate::event::{self, Sources};
+use crate::live::reader;
 use crate::logs;
 use crate::manifest::{self, Pod};
 use crate::paths::DEVICE;
 use crate::settings::Settings;
 use crate::steps::Steps;
 use crate::world::{BOOT_MS, FILE_BYTES, PodRow, TABLES, World};
-use crate::{child, client, clock, control, early, kmsg, namespaces, volumes};
-use mote::board::{MAX_CONTAINERS, MAX_PODS};
+use crate::{child, client, clock, control, early, kmsg, live, namespaces, volumes};
 
 /// PID 1. Never returns.
 pub fn run() -> ! {
@@ -139,6 +139,7 @@ pub fn serve(world: &mut World<'_>) {
     if let Err(errno) = control::open(world) {
         error!("{}: {}; no client can connect", world.paths.socket, words(errno));
     }
+    live::open(world, clock::now_ms());
 }
 
 /// Sets `lo` of the device itself up.
@@ -159,18 +160,15 @@ pub fn load(world: &mut World<'_>) -> bool {
             return false;
         }
     };
-    // A file that is being written has another name until it is whole.
-    files.retain(|name| {
-        let name = name.as_encoded_bytes();
-        name.ends_with(b".json") && !name.starts_with(b".")
-    });
+    files.retain(|name| reader::is_manifest(name.as_encoded_bytes()));
     files.sort();
     for file in files {
         let shown = file.to_string_lossy();
         let loaded = load_one(world, &file);
         host_network |= matches!(loaded, Ok(true));
         if let Err(why) = loaded {
-            match world.add_pod(PodRow::new(shown.trim_end_matches(".json"), heapless::String::new())) {
+            let name = heapless::String::try_from(&*shown).unwrap_or_default();
+            match world.add_pod(PodRow::new(shown.trim_end_matches(".json"), name)) {
                 Some(p) => world.fail_pod(p, format_args!("{why}")),
                 None => error!("pod {shown} is not run: {why}; and there is no room to list it"),
             }
@@ -182,41 +180,33 @@ pub fn load(world: &mut World<'_>) -> bool {
 
 /// Adds one pod and returns whether it is in the device's own network, or says why it is not run.
 fn load_one(world: &mut World<'_>, file: &std::ffi::OsStr) -> Result<bool> {
-    let pod = manifest::read(&Path::new(world.paths.manifests).join(file))?;
+    let (pod, text) = manifest::read_with_text(&Path::new(world.paths.manifests).join(file))?;
     let shown = file.to_string_lossy();
-    let refuse = |field: &str, why: String| Err(Error::config(&shown, field, why));
     let name = file.to_str().and_then(|name| heapless::String::<FILE_BYTES>::try_from(name).ok());
     let Some(name) = name else {
-        return refuse("the document", format!("the file's name is not UTF-8 of at most {FILE_BYTES} bytes"));
+        let why = format!("the file's name is not UTF-8 of at most {FILE_BYTES} bytes");
+        return Err(Error::config(&shown, "the document", why));
     };
     let same = |other: &&PodRow| other.failed.is_none() && other.name.as_str() == pod.name.as_str();
-    if let Some(other) = world.pods.iter().find(same) {
-        return refuse("metadata.name", format!("{} has the same name", other.file));
-    }
-    let (pods, containers) = world.room();
-    if pods == 0 {
-        return refuse("the document", format!("this board allows {MAX_PODS} pods"));
-    }
-    if pod.containers.len() > containers {
-        return refuse(
-            "spec.containers",
-            format!("this board allows {MAX_CONTAINERS} containers, {containers} are left"),
-        );
+    let other = world.pods.iter().find(same).map(|other| other.file.as_str());
+    if let Some(why) = manifest::refused(&shown, &pod, other, world.room()) {
+        return Err(why);
     }
     if !pod.passed.is_empty() {
         warn!("{shown}: {}: not used by mote, left aside", pod.passed.join(", "));
     }
     let host_network = pod.host_network;
-    add(world, pod, name).during("pipe", "log")?;
+    add(world, pod, name, reader::hash(&text)).during("pipe", "log")?;
     Ok(host_network)
 }
 
 /// Adds a pod that fits.
-fn add(world: &mut World, pod: Pod, file: heapless::String<FILE_BYTES>) -> nix::Result<()> {
+fn add(world: &mut World, pod: Pod, file: heapless::String<FILE_BYTES>, hash: u64) -> nix::Result<()> {
     let row = PodRow {
         grace_ms: u64::from(pod.grace_s) * 1000,
         policy: pod.restart,
         after: pod.after,
+        hash,
         ..PodRow::new(pod.name.as_str(), file)
     };
     let p = world.add_pod(row).ok_or(Errno::ENOSPC)?;

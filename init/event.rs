@@ -15,7 +15,7 @@ use crate::poll::Token;
 use crate::power::{self, Kind};
 use crate::supervise::NEVER;
 use crate::world::World;
-use crate::{clock, control, logs, reap};
+use crate::{clock, control, live, logs, reap};
 
 /// What the loop waits for besides the world's own descriptors.
 #[derive(Debug)]
@@ -64,6 +64,7 @@ pub fn run(world: &mut World<'_>, mut sources: Sources, booted: impl FnOnce(&mut
         world.tick(now_ms);
         logs::tick(world, now_ms);
         control::tick(world, now_ms);
+        live::tick(world, now_ms);
         power::step(world, now_ms);
         if world.is_booted(now_ms)
             && let Some(booted) = booted.take()
@@ -95,6 +96,8 @@ pub fn run(world: &mut World<'_>, mut sources: Sources, booted: impl FnOnce(&mut
                 Some(Token::Writer) => logs::pump(world),
                 Some(Token::Listener) => control::accept(world, now_ms),
                 Some(Token::Client(i)) => control::serve(world, i, now_ms),
+                Some(Token::Manifests) => live::noticed(world, now_ms),
+                Some(Token::Rows) => live::receive(world, now_ms),
                 None => {}
             }
         }

@@ -21,8 +21,9 @@ use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::{Pid, geteuid};
 
 use crate::event::{self, Sources};
+use crate::live::reader;
 use crate::paths::{self, Paths};
-use crate::world::{TABLES, World};
+use crate::world::{PodRow, TABLES, World};
 use crate::{boot, clock, history, namespaces, network, start, volumes};
 
 /// How long slow containers may hold up the log writer and the control socket.
@@ -154,15 +155,11 @@ pub fn leave(world: &World<'_>) -> ! {
             warn!("{e}; the next supervisor tries again");
         }
     }
-    for pod in world.pods.iter().filter(|pod| pod.failed.is_none()) {
-        if let Err(e) = namespaces::remove(world.paths, pod.name.as_str()) {
-            warn!("{e}; it stays");
-        }
+    for pod in world.pods.iter().filter(|pod| pod.failed.is_none() && !pod.is_vacant()) {
         // As over a restart of a device: what is on the disk is for the next time.
-        if let Err(e) = volumes::remove(world.paths, pod.name.as_str(), false) {
-            warn!("{e}; it stays");
-        }
+        forget_pod(world, pod, false);
     }
+    let _ = std::fs::remove_dir_all(reader::accepted(world.paths.run)); // never made
     network::close(world.paths);
     for kind in pin::KINDS {
         let pins = &Path::new(world.paths.run).join(kind.dir);
@@ -173,6 +170,18 @@ pub fn leave(world: &World<'_>) -> ! {
     remove_cgroups(world);
     info!("all pods have ended");
     exit_now(0)
+}
+
+/// Removes what a pod leaves besides its containers: pins, volumes (those on the `disk` too, or not), cgroups.
+pub fn forget_pod(world: &World<'_>, pod: &PodRow, disk: bool) {
+    let name = pod.name.as_str();
+    let removed = [namespaces::remove(world.paths, name), volumes::remove(world.paths, name, disk)];
+    for e in removed.into_iter().filter_map(Result::err) {
+        warn!("{e}; it stays");
+    }
+    for hierarchy in Cgroups::detect().hierarchies().unwrap_or_default() {
+        let _ = std::fs::remove_dir(hierarchy.mount.join(world.paths.pods).join(name)); // not in all of them
+    }
 }
 
 /// Removes the cgroups of the pods and what holds them, in every hierarchy.

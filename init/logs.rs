@@ -80,6 +80,8 @@ pub struct Logs {
     flush: [bool; MAX_CONTAINERS],
     /// Whether it is to end, and whether it has been told so.
     finish: Option<bool>,
+    /// Whether another one is to follow that knows of new containers, and whether it has been told to end for that.
+    renew: Option<bool>,
 }
 
 #[derive(Debug)]
@@ -92,7 +94,7 @@ struct Writer {
 impl Logs {
     /// Not started.
     pub const fn new() -> Self {
-        Self { writer: None, retry_ms: NEVER, flush: [false; MAX_CONTAINERS], finish: None }
+        Self { writer: None, retry_ms: NEVER, flush: [false; MAX_CONTAINERS], finish: None, renew: None }
     }
 
     /// When the writer is to be started again.
@@ -149,6 +151,10 @@ pub fn ended(world: &mut World, pid: i32, now_ms: u64) -> bool {
     if world.logs.finish.is_some() {
         return true;
     }
+    if world.logs.renew.take().is_some() {
+        start(world, now_ms);
+        return true;
+    }
     if now_ms.saturating_sub(writer.since_ms) < HEALTHY_MS {
         warn!("log writer ended; next try in {HEALTHY_MS} ms");
         world.logs.retry_ms = now_ms.saturating_add(HEALTHY_MS);
@@ -167,6 +173,15 @@ pub fn flush(world: &mut World, i: usize) {
     pump(world);
 }
 
+/// Has a writer follow that knows of the containers that have been added. What those print meanwhile waits in their pipes.
+pub fn renew(world: &mut World, now_ms: u64) {
+    if world.logs.writer.is_none() {
+        return start(world, now_ms);
+    }
+    world.logs.renew.get_or_insert(false);
+    pump(world);
+}
+
 /// Has the writer write out everything and end.
 pub fn finish(world: &mut World) {
     world.logs.finish.get_or_insert(false);
@@ -176,7 +191,9 @@ pub fn finish(world: &mut World) {
 
 /// Tells the writer what it can take; the rest when its socket is ready for more.
 pub fn pump(world: &mut World) {
-    let World { logs: Logs { writer: Some(writer), flush, finish, .. }, poll, .. } = world else { return };
+    let World { logs: Logs { writer: Some(writer), flush, finish, renew, .. }, poll, .. } = world else {
+        return;
+    };
     let tell = |message: Message| {
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
         // Another error than EAGAIN: it is dying, and the next one will be told.
@@ -187,7 +204,9 @@ pub fn pump(world: &mut World) {
         *due = !tell(Message::Flush(i));
         full |= *due;
     }
-    if let (Some(told @ false), false) = (finish, full) {
+    // Either way it is told once: the other one cannot be meant any more.
+    let end = finish.as_mut().or(renew.as_mut());
+    if let (Some(told @ false), false) = (end, full) {
         *told = tell(Message::Finish);
         full = !*told;
     }

@@ -18,6 +18,7 @@ mod hosted;
 mod kmsg;
 mod limits;
 mod line;
+mod live;
 mod logs;
 mod logwriter;
 mod manifest;

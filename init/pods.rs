@@ -29,6 +29,9 @@ pub fn obey(world: &mut World<'_>, order: Order, name: &Name, now_ms: u64) -> Re
     if !world.power.is_up() {
         return Err("everything is being stopped");
     }
+    if world.pods.get(p).is_some_and(|pod| pod.leaving) {
+        return Err("its manifest has changed or is gone; it is being removed");
+    }
     let Some(pod) = world.pods.get_mut(p).filter(|pod| pod.failed.is_none()) else {
         return Err("its manifest is wrong, see mote ps");
     };

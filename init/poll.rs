@@ -20,6 +20,10 @@ pub enum Token {
     Listener,
     /// This client of the control socket has sent something, or can take more.
     Client(usize),
+    /// Something has happened to a manifest.
+    Manifests,
+    /// A reader of manifests has sent a row.
+    Rows,
 }
 
 const KINDS: u64 = 8;
@@ -34,6 +38,8 @@ impl Token {
             Self::Writer => 3,
             Self::Listener => 4,
             Self::Client(i) => number(5, i),
+            Self::Manifests => 6,
+            Self::Rows => 7,
         }
     }
 
@@ -47,6 +53,8 @@ impl Token {
             3 => Self::Writer,
             4 => Self::Listener,
             5 => Self::Client(i),
+            6 => Self::Manifests,
+            7 => Self::Rows,
             _ => return None,
         })
     }

@@ -18,7 +18,7 @@ use crate::line::Line;
 use crate::manifest::security::Profile;
 use crate::manifest::{self, Container, Pod};
 use crate::world::{Reason, Starter, World};
-use crate::{amend, child, limits, namespaces};
+use crate::{amend, child, limits, live, namespaces};
 
 /// What a starter tells PID 1.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -128,7 +128,7 @@ pub fn manifest(world: &World, i: usize) -> Result<(Pod, usize)> {
     let gone = |what: &str| Error::config(what, "the document", "changed since it was read");
     let row = world.units.get(i).ok_or_else(|| gone("container"))?;
     let pod = world.pods.get(row.pod).ok_or_else(|| gone("pod"))?;
-    let manifest = manifest::read(&Path::new(world.paths.manifests).join(pod.file.as_str()))?;
+    let manifest = manifest::read(&live::manifest_of(world, pod))?;
     let k = manifest.containers.iter().position(|container| container.name == row.name);
     let k = k.filter(|_| manifest.name.as_str() == pod.name.as_str()).ok_or_else(|| gone(&pod.file))?;
     Ok((manifest, k))

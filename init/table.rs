@@ -32,6 +32,10 @@ impl PodRow {
             begun: false,
             stop: None,
             again: false,
+            leaving: false,
+            cleaner: 0,
+            hash: 0,
+            wrong: None,
             netns: 0,
             held: Default::default(),
         }

@@ -17,6 +17,7 @@ use crate::control::Control;
 use crate::history::{self, History, Record, What};
 use crate::limits;
 use crate::line::Line;
+use crate::live::{self, Live};
 use crate::logs::{self, Logs, Pipe};
 use crate::manifest::{AFTER_BYTES, RestartPolicy};
 use crate::name::Name;
@@ -57,6 +58,14 @@ pub struct PodRow {
     pub stop: Option<u64>,
     /// Whether it is to run again once it has ended.
     pub again: bool,
+    /// Whether it is to be forgotten once it has ended.
+    pub leaving: bool,
+    /// The child that removes what it has left; 0: none is at work.
+    pub cleaner: i32,
+    /// What the text of its manifest comes to, as it was accepted.
+    pub hash: u64,
+    /// What is wrong with its manifest as it is now.
+    pub wrong: Option<Reason>,
     /// The number of its network namespace, once known; 0 before.
     pub netns: u64,
     /// Its namespaces, held open.
@@ -155,6 +164,8 @@ pub struct World<'t> {
     pub power: Power,
     /// What has become of the containers.
     pub history: History,
+    /// Manifests that change.
+    pub live: Live,
     /// Ends of processes that nobody knew while some starter had not reported yet.
     strangers: heapless::Deque<Ended, 16>,
     /// When the boot ends though containers are still being started; [`NEVER`] once it has ended.
@@ -191,6 +202,7 @@ impl<'t> World<'t> {
             control: Control::new(),
             power: Power::new(),
             history: History::new(),
+            live: Live::new(),
             strangers: heapless::Deque::new(),
             boot_until_ms,
         }
@@ -246,7 +258,8 @@ impl<'t> World<'t> {
         loop {
             let Some(pod) = self.pods.get(p) else { return };
             let Some((i, event)) = pod::next(pod.begun, pod.stop, self.views(p)) else {
-                return pods::start_again(self, p, now_ms);
+                pods::start_again(self, p, now_ms);
+                return live::left(self, p);
             };
             self.step(i, event, now_ms);
         }
@@ -386,6 +399,8 @@ impl<'t> World<'t> {
         if self.unit_ended(ended, now_ms)
             || self.task_ended(ended, now_ms)
             || logs::ended(self, ended.pid, now_ms)
+            || live::ended(self, ended.pid, now_ms)
+            || live::cleaned(self, ended.pid, now_ms)
             || self.power.ended(ended, now_ms)
         {
             return;
@@ -594,6 +609,10 @@ impl<'t> World<'t> {
     pub fn deadline_ms(&self) -> u64 {
         let units = self.units.iter().map(|row| row.unit.deadline_ms()).min().unwrap_or(NEVER);
         let units = units.min(self.boot_until_ms);
-        units.min(self.logs.deadline_ms()).min(self.control.deadline_ms()).min(self.power.deadline_ms())
+        units
+            .min(self.live.deadline_ms())
+            .min(self.logs.deadline_ms())
+            .min(self.control.deadline_ms())
+            .min(self.power.deadline_ms())
     }
 }

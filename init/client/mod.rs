@@ -42,6 +42,7 @@ pub const COMMANDS: Commands = &[
     &events::COMMAND,
     &stats::STATS,
     &stats::TOP,
+    &power::RELOAD,
     &power::POWEROFF,
     &power::REBOOT,
     &power::HALT,

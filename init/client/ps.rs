@@ -263,6 +263,10 @@ impl Listing {
         }
         let failed = packet.state.is_some_and(|state| state == "failed");
         if packet.container.is_none() && !failed {
+            if let Some(reason) = packet.reason {
+                let reason = format!("{}: runs on as it was; {}", pod.decode(), reason.decode());
+                self.reasons.push(visible(&reason));
+            }
             return; // told of by its containers
         }
         if let Some(reason) = packet.reason {

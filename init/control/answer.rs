@@ -116,7 +116,13 @@ fn about_pod(packet: &mut Packet, world: &World, i: usize) -> std::fmt::Result {
         None => {
             let (phase, ready) = (world.phase(i).word(), world.is_ready(i));
             let (stop, netns) = (pod.stop.is_some(), pod.netns);
-            write!(packet, r#"","phase":"{phase}","ready":{ready},"stopped":{stop},"netns":{netns}}}"#)
+            write!(packet, r#"","phase":"{phase}","ready":{ready},"stopped":{stop},"netns":{netns}"#)?;
+            if let Some(wrong) = &pod.wrong {
+                packet.write_str(r#","reason":""#)?;
+                json::escape(packet, wrong.as_str())?;
+                packet.write_str("\"")?;
+            }
+            packet.write_str("}")
         }
     }
 }

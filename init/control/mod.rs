@@ -20,6 +20,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{self, MsgFlags, SockFlag, sockopt};
 use nix::sys::stat::stat;
 
+use crate::live;
 use crate::name::Name;
 use crate::poll::Token;
 use crate::supervise::NEVER;
@@ -170,6 +171,10 @@ fn once(world: &mut World, i: usize, request: &Request, now_ms: u64) {
             Ok(()) => return drop_client(world, i),
             Err(why) => answer::error(format_args!("{pod}/{container}: {why}")),
         },
+        Request::Reload => {
+            live::reload(world, now_ms);
+            done
+        }
         Request::Ps | Request::Power(_) => done,
     };
     last(world, i, &answer);

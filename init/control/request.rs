@@ -3,6 +3,7 @@
 //! | request | needs | |
 //! | --- | --- | --- |
 //! | `ps` | | all pods and containers |
+//! | `reload` | | looks at all manifests again |
 //! | `poweroff`, `reboot`, `halt` | | the way down, of a device alone |
 //! | `attach` | `pod`, `container` | what is written to its standard input, by `SCM_RIGHTS` with the last packet |
 //! | `start`, `stop`, `restart` | `pod`; `grace_s` | a pod |
@@ -23,6 +24,8 @@ const GRACE_MAX_S: u64 = 86_400;
 pub enum Request {
     /// What is there.
     Ps,
+    /// A look at all manifests.
+    Reload,
     /// The way down.
     Power(Kind),
     /// Something for one pod.
@@ -53,11 +56,16 @@ impl Request {
                 return Ok(Self::Attach(pod, container));
             }
             ("ps", _) => return Ok(Self::Ps),
+            ("reload", _) => return Ok(Self::Reload),
             (_, Some(kind)) => return Ok(Self::Power(kind)),
             ("start", _) => Order::Start,
             ("stop", _) => Order::Stop { grace_ms },
             ("restart", _) => Order::Restart { grace_ms },
-            _ => return Err("expected request ps, attach, start, stop, restart, poweroff, reboot or halt"),
+            _ => {
+                return Err(
+                    "expected request ps, reload, attach, start, stop, restart, poweroff, reboot or halt",
+                );
+            }
         };
         let pod = string(text, "pod").and_then(Name::new).ok_or("expected the name of a pod")?;
         Ok(Self::Pod(order, pod))

@@ -6,6 +6,7 @@
 
 use std::path::Path;
 
+use mote::board::{MAX_CONTAINERS, MAX_PODS};
 use mote::error::{Error, Result};
 use mote::input::{self, Input};
 use mote::json;
@@ -93,6 +94,11 @@ pub struct Pod {
 
 /// Reads and checks the manifest at `path`; errors name its last component.
 pub fn read(path: &Path) -> Result<Pod> {
+    read_with_text(path).map(|(pod, _)| pod)
+}
+
+/// The same, with the text that it was made of.
+pub fn read_with_text(path: &Path) -> Result<(Pod, Vec<u8>)> {
     let file = path.file_name().unwrap_or_default().to_string_lossy();
     let refuse = |why: &str| Err(Error::config(&file, "the document", why));
     let text = match input::read(path, MANIFEST_BYTES)? {
@@ -100,7 +106,28 @@ pub fn read(path: &Path) -> Result<Pod> {
         Input::TooLarge => return refuse("larger than 256 KiB"),
         Input::NotRegular => return refuse("not a regular file"),
     };
-    parse(&file, &text)
+    parse(&file, &text).map(|pod| (pod, text))
+}
+
+/// What keeps a right manifest from being run: the manifest `other` has the same name, or there is room for so many pods and containers only.
+pub fn refused(
+    file: &str,
+    pod: &Pod,
+    other: Option<&str>,
+    (pods, containers): (usize, usize),
+) -> Option<Error> {
+    let refuse = |field: &str, why: String| Some(Error::config(file, field, why));
+    if let Some(other) = other {
+        return refuse("metadata.name", format!("{other} has the same name"));
+    }
+    if pods == 0 {
+        return refuse("the document", format!("this board allows {MAX_PODS} pods"));
+    }
+    if pod.containers.len() > containers {
+        let why = format!("this board allows {MAX_CONTAINERS} containers, {containers} are left");
+        return refuse("spec.containers", why);
+    }
+    None
 }
 
 /// Checks the manifest `text`; `file` names it in errors.

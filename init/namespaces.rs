@@ -48,12 +48,17 @@ impl Shared {
     }
 }
 
+/// Whether there is anybody to share ipc and uts with.
+pub fn is_shared(pod: &Pod) -> bool {
+    pod.containers.len() > 1
+}
+
 /// Makes or adopts the namespaces of `pod`. Runs in the starter, which is left in those that are new.
 pub fn enter(paths: &Paths, pod: &Pod, held: &Held) -> Result<Shared> {
     let home = network::home(&pod.network)?;
     let mut shared = Shared { joins: Vec::new(), pins: Vec::new(), netns: 0 };
     let host_network = pod.network.mode == Mode::Host;
-    let several = pod.containers.len() > 1;
+    let several = is_shared(pod);
     for (kind, held) in pin::KINDS.iter().zip(held) {
         let (host, pinned) = match kind.flag {
             CloneFlags::CLONE_NEWNET => (host_network, true),

@@ -24,6 +24,9 @@ use crate::manifest::volumes::{HostKind, Propagation, ReadOnly, Source, Volume, 
 use crate::manifest::{Container, Pod};
 use crate::paths::Paths;
 
+/// Where programs expect memory that they share.
+pub const SHARED_MEMORY: &str = "/dev/shm";
+
 /// Where a pod has what is its own.
 #[derive(Debug)]
 pub struct Places {
@@ -92,6 +95,35 @@ impl Places {
         // Kept open by going on without a close; the starter ends soon.
         std::mem::forget(shown);
         Ok(Bind { target: mount.path.clone(), source, options })
+    }
+
+    /// The shared memory of the containers of a pod, as they share ipc: the device's own, or as much as engines give.
+    pub fn shared_memory(&self, pod: &Pod) -> Result<Bind> {
+        let root = if pod.host_ipc {
+            host(Path::new(SHARED_MEMORY), HostKind::Directory)?
+        } else {
+            let all = self.memory.join("volumes");
+            private(&all)?;
+            let _lock = lock(&all)?;
+            // In no volume's name.
+            let path = all.join(".shm");
+            match nix::unistd::mkdir(&path, Mode::S_IRWXU) {
+                Err(Errno::EEXIST) => {}
+                result => result.during("mkdir", &*path)?,
+            }
+            let device = |path: &Path| stat(path).map(|stat| stat.st_dev).during("stat", path);
+            if device(&path)? == device(&all)? {
+                let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+                let (kind, options) = (Some("tmpfs"), Some("mode=1777,size=65536k"));
+                mount(kind, &path, kind, flags, options).during("mount tmpfs", &*path)?;
+            }
+            file::open(&path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW)
+                .during("open", &*path)?
+        };
+        let source = path_of(root.as_fd());
+        std::mem::forget(root); // open until the starter ends
+        let options = vec!["bind", "rprivate", "nosuid", "nodev", "noexec"];
+        Ok(Bind { target: SHARED_MEMORY.to_owned(), source, options })
     }
 
     /// A volume that is the pod's own; in memory with a limit.

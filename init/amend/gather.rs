@@ -20,8 +20,9 @@ use super::{Found, amend, quoted};
 use crate::files;
 use crate::manifest::security::Profile;
 use crate::manifest::{Container, Pod};
+use crate::namespaces;
 use crate::paths::Paths;
-use crate::volumes::{self, Places};
+use crate::volumes::{self, Places, SHARED_MEMORY};
 
 /// The largest profile that is read.
 const PROFILE_BYTES: u64 = 1024 * 1024;
@@ -50,6 +51,11 @@ fn find(paths: &Paths, pod: &Pod, container: &Container, bundle: &Path, spec: &S
     }
     places.open(pod, container, &mut found.binds)?;
     files::open(&places, pod, container, &mut found.binds)?;
+    let wanted = spec.mounts.iter().any(|mount| mount.destination == SHARED_MEMORY);
+    let over = found.binds.iter().any(|bind| bind.target == SHARED_MEMORY);
+    if (pod.host_ipc || namespaces::is_shared(pod)) && wanted && !over {
+        found.binds.insert(0, places.shared_memory(pod)?); // what a container mounts may stand in it
+    }
     if let (Some(user), None) = (security.user, security.group) {
         found.group = group(bundle, spec, user);
     }

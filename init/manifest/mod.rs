@@ -163,7 +163,12 @@ pub fn parse(file: &str, text: &[u8]) -> Result<Pod> {
             )?
         }
     };
-    let network = network::network(spec.host_network, &doc.metadata.annotations, &spec.containers, &flaw)?;
+    let network = network::network(
+        spec.host_network,
+        &doc.metadata.annotations,
+        [&spec.init_containers, &spec.containers],
+        &flaw,
+    )?;
     let host_network = network.mode == Mode::Host;
     let hostname = match spec.hostname {
         _ if host_network => None,

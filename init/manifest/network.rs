@@ -55,9 +55,12 @@ pub struct Port {
     pub host: u16,
     /// The pod's.
     pub container: u16,
-    /// Where it stands in the manifest: container and port.
-    at: (u16, u16),
+    /// Where it stands in the manifest: place in [`LISTS`], container, port.
+    at: [u16; 3],
 }
+
+/// The lists of containers.
+pub const LISTS: [&str; 2] = ["initContainers", "containers"];
 
 const PROTOCOLS: &[(&str, u8)] = &[("TCP", 6), ("UDP", 17), ("SCTP", 132)];
 
@@ -70,7 +73,9 @@ impl Port {
 
     /// Where it stands in the manifest.
     pub fn field(&self) -> String {
-        format!("spec.containers[{}].ports[{}].hostPort", self.at.0, self.at.1)
+        let [list, i, k] = self.at;
+        let list = LISTS.get(usize::from(list)).unwrap_or(&"");
+        format!("spec.{list}[{i}].ports[{k}].hostPort")
     }
 
     /// Whether both want the same port of the same address.
@@ -86,15 +91,18 @@ impl Port {
         let protocol = PROTOCOLS.iter().find(|(word, _)| *word == protocol)?.1;
         let (ip, host) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
         let container = words.next()?.parse().ok()?;
-        let at = (words.next().unwrap_or("0").parse().ok()?, words.next().unwrap_or("0").parse().ok()?);
+        let mut at = [1, 0, 0];
+        for (place, word) in at.iter_mut().zip(words) {
+            *place = word.parse().ok()?;
+        }
         Some(Self { protocol, ip, host, container, at })
     }
 }
 
 impl fmt::Display for Port {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (i, k) = self.at;
-        write!(f, "{} {} {} {} {i} {k}", self.protocol_word(), self.ip, self.host, self.container)
+        let [list, i, k] = self.at;
+        write!(f, "{} {} {} {} {list} {i} {k}", self.protocol_word(), self.ip, self.host, self.container)
     }
 }
 
@@ -121,7 +129,7 @@ pub struct Network {
 pub fn network(
     host_network: bool,
     annotations: &Pairs<'_, Str<'_>>,
-    containers: &[ContainerText<'_>],
+    lists: [&[ContainerText<'_>]; 2],
     flaw: &dyn Fn(&str, &str) -> Error,
 ) -> Result<Network> {
     let mode = if host_network { Mode::Host } else { Mode::None };
@@ -182,21 +190,24 @@ pub fn network(
     if network.gateway.is_some() && network.address.is_none() {
         return Err(at("mote/network-gateway", "needs mote/network-address"));
     }
-    for (i, container) in containers.iter().enumerate() {
-        ports(&mut network, i, container, flaw)?;
+    for (list, containers) in (0..).zip(lists) {
+        for (i, container) in (0..).zip(containers) {
+            ports(&mut network, [list, i], container, flaw)?;
+        }
     }
     Ok(network)
 }
 
-/// `spec.containers[i].ports`
+/// `ports` of one container: its list, and its place in that.
 fn ports(
     network: &mut Network,
-    i: usize,
+    [list, i]: [u16; 2],
     container: &ContainerText<'_>,
     flaw: &dyn Fn(&str, &str) -> Error,
 ) -> Result<()> {
-    for (k, text) in container.ports.iter().enumerate() {
-        let at = |field: &str, why: &str| flaw(&format!("spec.containers[{i}].ports[{k}].{field}"), why);
+    let list_name = LISTS.get(usize::from(list)).unwrap_or(&"");
+    for (k, text) in (0..).zip(container.ports.iter()) {
+        let at = |field: &str, why: &str| flaw(&format!("spec.{list_name}[{i}].ports[{k}].{field}"), why);
         let number = |value: i64, field| {
             let port = u16::try_from(value).ok().filter(|port| *port != 0);
             port.ok_or_else(|| at(field, "expected 1 to 65535"))
@@ -220,8 +231,7 @@ fn ports(
                 return Err(at("hostPort", "needs the annotation mote/network: bridge, cni or host"));
             }
         }
-        let place = |n: usize| u16::try_from(n).unwrap_or(u16::MAX);
-        let port = Port { protocol, ip, host, container, at: (place(i), place(k)) };
+        let port = Port { protocol, ip, host, container, at: [list, i, k] };
         if network.ports.iter().any(|other| other.meets(&port)) {
             return Err(at("hostPort", "another port of this pod has it"));
         }

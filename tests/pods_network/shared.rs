@@ -77,3 +77,54 @@ fn containers_of_a_pod_share_network_ipc_and_host_name() {
     assert_eq!(again[..3], b[..3], "the pod is in two namespaces now");
     device.stop();
 }
+
+#[test]
+fn containers_of_a_pod_share_memory_and_message_queues() {
+    let device = Device::new(json!({}));
+    let write = "echo shared >/dev/shm/x; : >/dev/mqueue/q; sleep 1000";
+    let read = "until [ -e /dev/shm/x ] && [ -e /dev/mqueue/q ]; do sleep 0.05; done; cat /dev/shm/x; \
+        stat -f -c '%s %b' /dev/shm | { read size blocks; echo $((size * blocks)); }; ls -ld /dev/shm; sleep 1000";
+    device.pods.bundle("write", &spec(&["sh", "-c", write]));
+    device.pods.bundle("read", &spec(&["sh", "-c", read]));
+    device.pods.bundle(
+        "look",
+        &spec(&[
+            "sh",
+            "-c",
+            "ls /dev/shm /dev/mqueue | wc -w; stat -c %d /dev/shm; readlink /proc/self/ns/ipc; sleep 1000",
+        ]),
+    );
+    let pod = |name: &str, extra: Value, containers: Value| {
+        let mut all = json!({"terminationGracePeriodSeconds": 0, "containers": containers});
+        all.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        device.pods.pod(name, all);
+    };
+    pod("pair", json!({}), json!([{"name": "a", "image": "write"}, {"name": "b", "image": "read"}]));
+    pod("alone", json!({}), json!([{"name": "a", "image": "look"}]));
+    pod("host", json!({"hostIPC": true}), json!([{"name": "a", "image": "look"}]));
+    device.pods.start();
+    let log = device.pods.wait_log("pair/b", "/dev/shm\n");
+    let text = log.lines().map(|line| line.split(" F ").nth(1).unwrap()).collect::<Vec<_>>();
+    assert_eq!(text[..2], ["shared", "67108864"], "{log}");
+    assert!(text[2].starts_with("drwxrwxrwt"), "{log}");
+    // What one has left is there for its successor.
+    let old = device.pods.container("pair/b")["pid"].clone();
+    sh(&format!("kill -9 {old}"));
+    device.pods.wait_for("pair/b", &|row| row["state"] == "running" && row["pid"] != old);
+    let lines = |name: &str| {
+        let log = device.pods.wait_log(name, "ipc:[");
+        log.lines().map(|line| line.split(" F ").nth(1).unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let (alone, host) = (lines("alone/a"), lines("host/a"));
+    assert!(alone[0].trim_end().ends_with('2'), "shared with another pod: {alone:?}"); // the two headings of ls
+    let number = |path: &str| {
+        use std::os::unix::fs::MetadataExt;
+        fs::metadata(path).unwrap().dev().to_string()
+    };
+    assert_eq!(host[1], number("/dev/shm"));
+    assert_ne!(alone[1], number("/dev/shm"));
+    let own = fs::read_link("/proc/thread-self/ns/ipc").unwrap();
+    assert_eq!(host[2], own.to_str().unwrap());
+    assert_ne!(alone[2], host[2]);
+    device.stop();
+}

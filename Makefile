@@ -8,7 +8,7 @@ HOST := $(shell uname -m)
 
 export BOARD
 .DELETE_ON_ERROR:
-.PHONY: all help plain debug size bundle image demo-images qemu-images demo run test test-engines engines fuzz soak bench bench-boot docs lint clean setup-qemu FORCE
+.PHONY: all help plain debug size bundle image demo-images qemu-images demo run test test-engines engines fuzz soak bench bench-boot bench-many docs lint clean setup-qemu FORCE
 
 all: $(ARCHES:%=target/dist/%/mote) target/dist/mote ## The shipping binary of each architecture: target/dist/<arch>/mote
 
@@ -163,6 +163,9 @@ bench: target/dist/mote ## mote, runc, crun and the least possible, measured in 
 bench-boot: target/dist/$(ARCH)/mote ## "Run /init" to the first container's first instruction, in QEMU, against a C init
 	@./setup.sh bench
 	@benches/boot --arch $(ARCH)
+
+bench-many: target/dist/mote ## What one container costs when there are 10, and when there are 500
+	@benches/many
 
 docs: target/docs/mote.8 ## The man page: target/docs/mote.8
 

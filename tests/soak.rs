@@ -71,6 +71,37 @@ fn rounds_of_create_start_kill_delete_leave_nothing() {
 }
 
 #[test]
+fn five_hundred_containers_at_once_leave_nothing() {
+    let t = Test::new();
+    let count = count_from_env("MOTE_SOAK_MANY", 500);
+    let mut config = spec(&["sleep", "1000"]);
+    // With a cgroup in every hierarchy that the host has.
+    config["linux"]["resources"]["pids"] = serde_json::json!({"limit": 9});
+    let bundle = t.bundle("b", &config);
+    let bundle = bundle.to_str().unwrap();
+    let ids: Vec<String> = (0..count).map(|_| t.id()).collect();
+    let pid_file = |n: usize| t.root.parent().unwrap().join(format!("pid.{n}"));
+    let pid_files: Vec<_> = (0..count).map(pid_file).collect();
+    let root = t.root.clone();
+    in_parallel(8, count, |n| {
+        quick(
+            &root,
+            &["run", "--detach", "--pid-file", pid_files[n].to_str().unwrap(), "-b", bundle, &ids[n]],
+        )
+    });
+    let list = t.mote(["list"]).run();
+    assert_eq!(list.ok().matches(" running ").count(), count, "{list}");
+    in_parallel(8, count, |n| {
+        quick(&root, &["delete", "--force", &ids[n]])?;
+        let pid = fs::read_to_string(&pid_files[n]).unwrap().parse().unwrap();
+        common::reap(nix::unistd::Pid::from_raw(pid));
+        fs::remove_file(&pid_files[n]).unwrap();
+        Ok(())
+    });
+    t.assert_nothing_left();
+}
+
+#[test]
 fn runs_of_true_never_hang() {
     let t = Test::new();
     let runs = count_from_env("MOTE_SOAK_RUNS", 600);

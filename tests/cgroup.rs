@@ -5,9 +5,11 @@
 mod common;
 
 use common::{Test, spec};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// A config of a container at a path of its own, with these resources besides the devices.
@@ -552,4 +554,144 @@ fn events_tell_when_memory_runs_out() {
     let first: Value = serde_json::from_str(out.ok().lines().next().unwrap_or("null")).unwrap();
     assert_eq!((&first["type"], &first["id"]), (&json!("oom"), &json!(id)), "{out}");
     remove_parents(&path);
+}
+
+/// In a mount namespace where the host has cgroup v1 alone: what follows runs there.
+const V1_ALONE: [&str; 7] = [
+    "unshare",
+    "--mount",
+    "--propagation=private",
+    "sh",
+    "-c",
+    "! mountpoint -q /sys/fs/cgroup/unified || umount /sys/fs/cgroup/unified && exec \"$@\"",
+    "sh",
+];
+
+#[test]
+fn on_a_host_with_cgroup_v1_alone_a_container_lives_and_ends_the_same() {
+    mote_only!("runc 1.1 keeps what it has found of cgroup v2");
+    let Some(pids) = hierarchy("pids") else { return };
+    let t = Test::new();
+    let alone = |args: &[&str]| t.mote(args.iter().copied()).under(V1_ALONE).run();
+    // Limited or not, it is in every hierarchy, as there is no other way to keep devices from it and its processes together.
+    for limits in
+        [json!({}), json!({"pids": {"limit": 33}, "memory": {"limit": 64 << 20}, "cpu": {"quota": 50_000}})]
+    {
+        let script = "n=0; while :; do n=$((n+1)); done & sleep 1000";
+        let (mut config, path) = limited(&t, &["sh", "-c", script], limits.clone());
+        common::add_mount(&mut config, "/dev/kmsg", "bind", "/dev/kmsg", &["bind"]);
+        let bundle = t.bundle(if limits == json!({}) { "plain" } else { "limited" }, &config);
+        let id = t.id();
+        alone(&["run", "--detach", "-b", bundle.to_str().unwrap(), &id]).ok();
+        let pid = t.pid(&id);
+        let of =
+            |file: &str| read(format!("/sys/fs/cgroup/{}/{path}/{file}", file.split_once('.').unwrap().0));
+        if limits != json!({}) {
+            assert_eq!([of("pids.max"), of("memory.limit_in_bytes")], ["33", "67108864"]);
+        }
+        assert!(!of("devices.list").contains("a *:* rwm"), "every device is allowed");
+        assert!(!fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap().contains(&format!("0::/{path}")));
+        alone(&["update", "--pids-limit", "21", &id]).ok();
+        assert_eq!(of("pids.max"), "21");
+        alone(&["pause", &id]).ok();
+        assert_eq!(of("freezer.state"), "FROZEN");
+        assert!(alone(&["state", &id]).ok().contains("paused"));
+        alone(&["resume", &id]).ok();
+        let stats: Value = serde_json::from_str(alone(&["events", "--stats", &id]).ok()).unwrap();
+        assert_eq!(stats["data"]["pids"]["limit"], 21, "{stats}");
+        let said = alone(&["exec", &id, "sh", "-c", "(: </dev/kmsg) 2>/dev/null || echo refused"]);
+        assert_eq!(said.ok(), "refused\n");
+        alone(&["delete", "--force", &id]).ok();
+        common::reap(pid);
+        assert!(!pids.join(&path).exists());
+        t.assert_gone(&id);
+        remove_parents(&path);
+    }
+}
+
+#[test]
+fn on_a_host_with_cgroup_v1_alone_a_fork_bomb_is_removed_whole() {
+    mote_only!("as above");
+    let Some(pids) = hierarchy("pids") else { return };
+    let t = Test::new();
+    let bomb = "f() { f & f & }; f; f; while :; do sleep 1; done";
+    let (config, path) = limited(&t, &["sh", "-c", bomb], json!({"pids": {"limit": 300}}));
+    let bundle = t.bundle("bomb", &config);
+    let id = t.id();
+    t.mote(["run", "--detach", "-b"]).arg(&bundle).arg(&id).under(V1_ALONE).run().ok();
+    let pid = t.pid(&id);
+    std::thread::sleep(Duration::from_millis(300));
+    t.mote(["delete", "--force", &id]).under(V1_ALONE).run().ok();
+    common::reap(pid);
+    assert!(!pids.join(&path).exists());
+    t.assert_gone(&id);
+    remove_parents(&path);
+}
+
+#[test]
+fn without_cgroup_kill_no_fork_storm_outruns_a_delete() {
+    mote_only!("as before Linux 5.14, where runc 1.1 may leave some");
+    let v2 = Path::new("/sys/fs/cgroup/unified");
+    if !v2.join("cgroup.procs").exists() {
+        return common::skipped("this host has no cgroup v2 at /sys/fs/cgroup/unified");
+    }
+    let t = Test::new();
+    // Hundreds of processes that all make more, and begin again when they cannot: who is killed leaves room for another. They have
+    // the host's pid namespace, as the end of one of their own would be the end of them all. The user's limit spares the machine.
+    let storm = "trap 'exec sh /mnt/storm' EXIT\nwhile :; do sh /mnt/storm & done 2>/dev/null\n";
+    // One that has a cgroup on v2 alone, with its freezer, and one that is in the v1 hierarchies, with theirs.
+    for everywhere in [false, true] {
+        let (mut config, path) = limited(&t, &["sh", "/mnt/storm"], json!({}));
+        common::without_namespace(&mut config, "pid");
+        config["process"]["user"] = json!({"uid": 61_234, "gid": 61_234});
+        config["process"]["rlimits"] = json!([{"type": "RLIMIT_NPROC", "soft": 400, "hard": 400}]);
+        let id = t.id();
+        let directory = if everywhere {
+            v2.join(&path)
+        } else {
+            config["linux"].as_object_mut().unwrap().remove("cgroupsPath");
+            v2.join(format!("mote-{id}"))
+        };
+        let bundle = t.bundle(if everywhere { "everywhere" } else { "alone" }, &config);
+        fs::write(bundle.join("rootfs/mnt/storm"), storm).unwrap();
+        t.mote(["run", "--detach", "-b"]).arg(&bundle).arg(&id).run().ok();
+        let pid = t.pid(&id);
+        // The dead come to this process, which is a subreaper, and would count until it takes them away.
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let group = nix::unistd::Pid::from_raw(-pid.as_raw());
+                while !done.load(Ordering::Relaxed) {
+                    if matches!(
+                        waitpid(group, Some(WaitPidFlag::WNOHANG)),
+                        Err(_) | Ok(WaitStatus::StillAlive)
+                    ) {
+                        std::thread::sleep(Duration::from_micros(200));
+                    }
+                }
+            });
+            std::thread::sleep(Duration::from_millis(300));
+            let living = || fs::read_to_string(directory.join("cgroup.procs")).unwrap().lines().count();
+            let most = (0..20).map(|_| living()).max();
+            delete_without_cgroup_kill(&t, &id, &directory);
+            done.store(true, Ordering::Relaxed);
+            assert!(most > Some(50), "{most:?} processes");
+        });
+        common::reap(pid);
+        assert!(!directory.exists());
+        t.assert_gone(&id);
+        remove_parents(&path);
+    }
+}
+
+/// A file that cannot be written to stands for one that an older kernel does not have.
+fn delete_without_cgroup_kill(t: &Test, id: &str, directory: &Path) {
+    let kill = directory.join("cgroup.kill");
+    let cover = format!(
+        "mount --bind /etc/passwd {0} && mount -o remount,bind,ro {0} && exec \"$@\"",
+        kill.display()
+    );
+    let under = ["unshare", "--mount", "--propagation=private", "sh", "-c", &cover, "sh"];
+    let out = t.mote(["delete", "--force", id]).under(under).deadline(Duration::from_secs(20)).run();
+    assert!(out.status.success(), "{out}");
 }

@@ -123,6 +123,9 @@ impl Cgroups {
             let (_, controllers, own) = (fields.next()?, fields.next()?, fields.next()?);
             let named = controllers.strip_prefix("name=").unwrap_or(controllers);
             let v2 = controllers.is_empty();
+            if v2 && self.v2.is_none() {
+                return None; // the kernel has it, and nobody has mounted it
+            }
             let name = if v2 { HYBRID } else { named };
             let mount = PathBuf::from(match self.unified && v2 {
                 true => MOUNT.to_owned(),

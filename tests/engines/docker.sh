@@ -272,8 +272,8 @@ has "$(docker stats --no-stream --format '{{.MemUsage}}' st)" '/ 64MiB'
 END
 
 check 'limits of memory and processor in the cgroup that the host sees' <<'END'
-docker run -d --name h1 --memory 64m --memory-reservation 48m --memory-swappiness 10 --cpu-period 50000 --cpu-quota 20000 --cpuset-mems 0 img sleep 100
-pid=$(docker inspect -f '{{.State.Pid}}' h1)
+docker run -d --name seen1 --memory 64m --memory-reservation 48m --memory-swappiness 10 --cpu-period 50000 --cpu-quota 20000 --cpuset-mems 0 img sleep 100
+pid=$(docker inspect -f '{{.State.Pid}}' seen1)
 of() { cat "/sys/fs/cgroup/$1$(sed -n "s/^[0-9]*:$1://p" /proc/$pid/cgroup)/$2"; }
 is "$(of memory memory.limit_in_bytes) $(of memory memory.soft_limit_in_bytes) $(of memory memory.swappiness)" '67108864 50331648 10'
 is "$(of cpu cpu.cfs_period_us) $(of cpu cpu.cfs_quota_us) $(of cpuset cpuset.mems)" '50000 20000 0'

@@ -45,7 +45,7 @@ is "$(run --rm i2 sh -c 'echo err >&2' 2>&1 >/dev/null)" err
 END
 
 check 'run -t: a terminal of the right size' <<'END'
-code 5 terminal --send 'stty size; tty; exit 5' run --rm -t t1 sh
+code 5 terminal --send 'stty size; tty; sleep 0.3; exit 5' run --rm -t t1 sh
 has "$OUT" '33 77'
 has "$OUT" /dev/pts/0
 END
@@ -91,12 +91,12 @@ END
 
 check 'exec: output, exit code, directory, user' <<'END'
 run -d e1 sleep 100
-is "$(ctr task exec --exec-id x1 e1 echo inside)" inside
+is "$(ctr task exec --exec-id x1 e1 slowly echo inside)" inside
 code 9 ctr task exec --exec-id x2 e1 sh -c 'exit 9'
-is "$(ctr task exec --exec-id x3 --cwd /tmp --user 1000:1000 e1 sh -c 'pwd; id -u; id -g')" '/tmp
+is "$(ctr task exec --exec-id x3 --cwd /tmp --user 1000:1000 e1 slowly sh -c 'pwd; id -u; id -g')" '/tmp
 1000
 1000'
-is "$(echo piped | ctr task exec --exec-id x4 e1 cat)" piped
+is "$(echo piped | ctr task exec --exec-id x4 e1 slowly cat)" piped
 end e1
 END
 
@@ -111,7 +111,7 @@ END
 
 check 'exec -t: a terminal' <<'END'
 run -d e3 sleep 100
-code 6 terminal --send 'stty size; tty; exit 6' ctr task exec --exec-id x1 -t e3 sh
+code 6 terminal --send 'stty size; tty; sleep 0.3; exit 6' ctr task exec --exec-id x1 -t e3 sh
 has "$OUT" '33 77'
 has "$OUT" /dev/pts/
 end e3
@@ -129,7 +129,8 @@ END
 
 check 'fifty execs one after the other leave nothing' <<'END'
 run -d e5 sleep 100
-for n in $(seq 50); do is "$(ctr task exec --exec-id n$n e5 echo $n)" $n; done
+for n in $(seq 50); do code 0 ctr task exec --exec-id n$n e5 sh -c "echo $n >>/tmp/execs"; done
+is "$(cat $WORK/rootfs/tmp/execs)" "$(seq 50)"
 is "$(ctr task ps e5 | wc -l)" 2
 end e5
 END
@@ -239,7 +240,7 @@ END
 check 'no descriptor of the shim is open in a container' <<'END'
 is "$(run --rm fd1 sh -c 'ls /proc/self/fd | tr "\n" " "')" '0 1 2 3 '
 run -d fd2 sleep 100
-is "$(ctr task exec --exec-id x1 fd2 sh -c 'ls /proc/self/fd | tr "\n" " "')" '0 1 2 3 '
+is "$(ctr task exec --exec-id x1 fd2 slowly sh -c 'ls /proc/self/fd | tr "\n" " "')" '0 1 2 3 '
 end fd2
 END
 

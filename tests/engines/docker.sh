@@ -27,7 +27,7 @@ is "$(docker run --rm img sh -c 'echo err >&2' 2>&1 >/dev/null)" err
 END
 
 check 'run -it: a terminal of the right size' <<'END'
-code 5 terminal --send 'stty size; tty; ls -l /dev/console; exit 5' docker run --rm -it img sh
+code 5 terminal --send 'stty size; tty; ls -l /dev/console; sleep 0.3; exit 5' docker run --rm -it img sh
 has "$OUT" '33 77'
 has "$OUT" /dev/pts/0
 END
@@ -83,7 +83,7 @@ END
 
 check 'exec -it: a terminal' <<'END'
 docker run -d --name e3 img sleep 100
-code 6 terminal --send 'stty size; tty; exit 6' docker exec -it e3 sh
+code 6 terminal --send 'stty size; tty; sleep 0.3; exit 6' docker exec -it e3 sh
 has "$OUT" '33 77'
 has "$OUT" /dev/pts/
 END

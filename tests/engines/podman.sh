@@ -50,7 +50,7 @@ code 1 podman container exists d1
 END
 
 check 'run -it: a terminal of the right size' <<'END'
-code 5 terminal --send 'stty size; tty; ls -l /dev/console; exit 5' podman run --rm -it img sh
+code 5 terminal --send 'stty size; tty; ls -l /dev/console; sleep 0.3; exit 5' podman run --rm -it img sh
 has "$OUT" '33 77'
 has "$OUT" /dev/pts/0
 has "$OUT" 'crw'
@@ -88,7 +88,7 @@ END
 
 check 'exec -it: a terminal' <<'END'
 podman run -d --name e4 img sleep 100
-code 6 terminal --send 'stty size; tty; exit 6' podman exec -it e4 sh
+code 6 terminal --send 'stty size; tty; sleep 0.3; exit 6' podman exec -it e4 sh
 has "$OUT" '33 77'
 has "$OUT" /dev/pts/
 END

@@ -28,6 +28,7 @@ mod namespaces;
 mod network;
 mod order;
 mod paths;
+mod podinit;
 mod pods;
 mod poll;
 mod power;

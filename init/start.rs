@@ -18,7 +18,7 @@ use crate::line::Line;
 use crate::manifest::security::Profile;
 use crate::manifest::{self, Container, Pod};
 use crate::world::{Reason, Starter, World};
-use crate::{amend, child, limits, live, namespaces};
+use crate::{amend, child, limits, live, namespaces, podinit, volumes};
 
 /// What a starter tells PID 1.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -114,7 +114,14 @@ pub fn fork_forget(world: &World, i: usize) -> std::result::Result<Pid, Errno> {
 
 /// Removes what the ended container `i` leaves behind.
 pub fn forget(world: &World, i: usize) -> Result<()> {
-    id(world, i).and_then(|id| container::forget(Path::new(world.paths.run), &id))
+    id(world, i).and_then(|id| container::forget(Path::new(world.paths.run), &id))?;
+    let Some(row) = world.units.get(i) else { return Ok(()) };
+    // The last one of a pod ends the process that holds the namespace of all.
+    let mut others = world.units.iter().filter(|other| other.pod == row.pod);
+    if others.all(|other| other.unit.pid().is_none() && other.starter.is_none()) {
+        podinit::end(world.paths, world.pod_name(row.pod))?;
+    }
+    Ok(())
 }
 
 /// What the library knows container `i` by. `_` is in neither name, so no two containers have the same.
@@ -147,13 +154,22 @@ fn start(world: &World, i: usize) -> Result<Report> {
     container::forget(root, &id)?; // what the last run left behind
 
     let shared = namespaces::enter(world.paths, &manifest, &pod.held)?;
-    let joins = shared.joins();
+    let mut joins = shared.joins();
     // The host name of a namespace that is shared is set once, when that is made.
     let own_name = joins.iter().all(|(kind, _)| *kind != CloneFlags::CLONE_NEWUTS);
     let bundle = amend::bundle(world.paths, &manifest, container)?;
     let args = arguments(container, &bundle)?;
     let cgroups = limits::prepare_pod(world.paths, manifest.name.as_str(), &manifest.limits)?;
     let cgroup = format!("{}/{}/{}", world.paths.pods, manifest.name, container.name);
+    let pids = if manifest.share_pid {
+        let netns =
+            joins.iter().find(|(kind, _)| *kind == CloneFlags::CLONE_NEWNET).and_then(|(_, path)| *path);
+        Some(podinit::ensure(world.paths, &cgroups, manifest.name.as_str(), netns)?)
+    } else {
+        None
+    };
+    let pids_path = pids.as_ref().map(|fd| volumes::path_of(fd.as_fd()));
+    joins.extend(pids_path.as_ref().map(|path| (CloneFlags::CLONE_NEWPID, Some(Path::new(path)))));
     let own_limits = limits::of_container(&container.limits, &cgroups);
     let null = std::fs::File::open("/dev/null").during("open", "/dev/null")?;
     let request = Request {

@@ -23,6 +23,7 @@ use crate::amend::Bind;
 use crate::manifest::volumes::{HostKind, Propagation, ReadOnly, Source, Volume, VolumeMount};
 use crate::manifest::{Container, Pod};
 use crate::paths::Paths;
+use crate::podinit;
 
 /// Where programs expect memory that they share.
 pub const SHARED_MEMORY: &str = "/dev/shm";
@@ -168,7 +169,8 @@ pub fn private(path: &Path) -> Result<()> {
     std::fs::DirBuilder::new().mode(0o700).recursive(true).create(path).during("mkdir", path)
 }
 
-fn lock(dir: &Path) -> Result<Flock<OwnedFd>> {
+/// Keeps other children away from a directory while they would make the same.
+pub fn lock(dir: &Path) -> Result<Flock<OwnedFd>> {
     let file = file::open(dir, OFlag::O_RDONLY | OFlag::O_DIRECTORY).during("open", dir)?;
     Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno).during("flock", dir)
 }
@@ -230,6 +232,7 @@ fn travels(shown: BorrowedFd<'_>, how: Propagation) -> bool {
 
 /// Removes what the pod `name` has in memory, and with `disk` its volumes there as well. None of its containers runs any more.
 pub fn remove(paths: &Paths, name: &str, disk: bool) -> Result<()> {
+    podinit::end(paths, name)?;
     let places = Places::new(paths, name);
     let volumes = places.memory.join("volumes");
     for entry in std::fs::read_dir(&volumes).into_iter().flatten().flatten() {

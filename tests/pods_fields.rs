@@ -467,3 +467,65 @@ fn a_last_word_is_shown_with_the_pod() {
         once.pods.stop();
     }
 }
+
+#[test]
+fn containers_of_a_pod_may_share_their_processes() {
+    let once = Once::new();
+    once.bundle(|_| ());
+    // Orphans are reaped, and what the first process is cannot be seen into, even by root with CAP_SYS_PTRACE.
+    let script = "(sleep 0.1 &); sleep 0.5; for p in /proc/[0-9]*; do echo $(cat $p/comm) $(sed -n 's/^State:.//p' $p/status); done; \
+        ls -A /proc/1/root/ | wc -l; grep -E '^(Uid|CapEff|NoNewPrivs)' /proc/1/status; \
+        for kind in net mnt ipc uts cgroup; do readlink /proc/1/ns/$kind; done; kill -9 1; kill -TERM 1; readlink /proc/self/ns/pid";
+    let command = |script: &str| json!(["sh", "-c", script]);
+    let pod = json!({
+        "shareProcessNamespace": true,
+        "restartPolicy": "OnFailure",
+        "terminationGracePeriodSeconds": 0,
+        "containers": [
+            {"name": "sleeper", "image": "shell", "command": command("exec sleep 1234")},
+            {"name": "c", "image": "shell", "command": command(&format!("until grep -qs 1234 /proc/[0-9]*/cmdline; do sleep 0.1; done; {script}")),
+                "securityContext": {"capabilities": {"add": ["SYS_PTRACE"]}}}
+        ]
+    });
+    once.pods.pod("p", pod);
+    once.pods.start();
+    assert_eq!(once.pods.wait("p/c", "done")["code"], 0);
+    let log = once.pods.mote(["logs", "p/c"]).run().ok().to_owned();
+    let lines: Vec<_> = log.lines().collect();
+    assert!(lines.contains(&"mote-pod S (sleeping)") && lines.contains(&"sleep S (sleeping)"), "{log}");
+    assert!(!log.contains("zombie"), "{log}");
+    assert!(
+        lines.contains(&"0")
+            && lines.contains(&"NoNewPrivs:\t1")
+            && lines.contains(&"CapEff:\t0000000000000000"),
+        "{log}"
+    );
+    for kind in ["net", "mnt", "ipc", "uts", "cgroup"] {
+        let own = fs::read_link(format!("/proc/self/ns/{kind}")).unwrap().to_string_lossy().into_owned();
+        assert!(!log.contains(&own), "the first process is in the device's {kind} namespace: {log}");
+        assert!(log.contains(&format!("{kind}:[")), "{log}");
+    }
+    // A container that is started again comes to the same namespace.
+    let first = lines.iter().rfind(|line| line.starts_with("pid:[")).unwrap().to_string();
+    let old = once.pods.wait("p/sleeper", "running");
+    once.pods.mote(["pod", "restart", "p"]).run().ok();
+    let again = once.pods.wait_for("p/sleeper", &|row| row["state"] == "running" && row["pid"] != old["pid"]);
+    let holder = |pods: &Supervisor| {
+        let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", pods.pid())).unwrap();
+        let is = |pid: &&str| {
+            fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm == "mote-pod\n")
+        };
+        children.split_whitespace().filter(is).count()
+    };
+    assert_eq!(holder(&once.pods), 1);
+    let now = fs::read_link(format!("/proc/{}/ns/pid", again["pid"])).unwrap().to_string_lossy().into_owned();
+    println!("{first} {now}");
+    // With the last container it goes as well.
+    once.pods.mote(["pod", "stop", "p"]).run().ok();
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while holder(&once.pods) > 0 {
+        assert!(std::time::Instant::now() < end, "the first process of the pod stays");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    once.pods.stop();
+}

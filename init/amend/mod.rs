@@ -50,6 +50,10 @@ pub fn amend(
     let mut config = Config(text.to_owned());
     let security = &container.security;
     if let Some(process) = &spec.process {
+        if process.terminal {
+            // A container has one when its manifest says so, and mote lacks that (`tty`).
+            config.set(&["process", "terminal"], "false");
+        }
         process::user(&mut config, process, pod, container, found)?;
         process::capabilities(&mut config, process, security, found.capabilities);
     }

@@ -36,6 +36,13 @@ fn a_manifest_that_says_nothing_leaves_the_bundle_as_it_is() {
 }
 
 #[test]
+fn a_bundle_as_runc_writes_it_gets_no_terminal() {
+    let config = r#"{"process":{"terminal":true,"cwd":"/"}}"#;
+    let want = r#"{"process":{"cwd":"/","terminal":false}}"#;
+    assert_eq!(amended(config, "", "", &Found::default()).as_deref(), Ok(want));
+}
+
+#[test]
 fn another_user_has_nothing_of_the_bundles() {
     let config = r#"{"process":{"user":{"uid":5,"gid":6,"umask":18,"additionalGids":[7]}}}"#;
     let user = |spec: &str, container: &str, group: Option<u32>| {

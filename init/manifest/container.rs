@@ -5,9 +5,11 @@ use mote::json::Str;
 
 use super::expand::expand;
 use super::life::{self, Life};
+use super::quantity;
 use super::security::{self, Security, word};
-use super::text::{ContainerText, Metadata, PodSecurity, ValueFrom};
+use super::text::{ContainerText, Metadata, PodSecurity, ResourceRef, ValueFrom};
 use super::volumes::{self, Volume, VolumeMount};
+use crate::fields;
 use crate::limits::{self, Limits};
 use crate::name::{Bundle, Name};
 use crate::stdin::Wanted;
@@ -73,7 +75,7 @@ pub fn container(
     at: &dyn Fn(&str, &str) -> Error,
     pods: &dyn Fn(&str, &str) -> Error,
 ) -> Result<Container> {
-    let env = environment(text, around, at)?;
+    let env = environment(text, raw, around, at)?;
     let strings = |list: &[Str<'_>], field: &str| -> Result<Vec<String>> {
         let one =
             |(k, text): (usize, &Str<'_>)| no_nul(text.decode(), &|why| at(&format!("{field}[{k}]"), why));
@@ -89,10 +91,14 @@ pub fn container(
     }
     let own = |field: &str, why: &str| at(&format!("securityContext.{field}"), why);
     let security = security::container(&text.security, around.security, &own, pods)?;
-    let mounts = volumes::mounts(&text.mounts, around.volumes, security.privileged, &|field, why| {
-        at(&format!("volumeMounts{field}"), why)
-    })?;
-    let resources = crate::fields::member(raw, "resources").unwrap_or("");
+    let mounts = volumes::mounts(
+        &text.mounts,
+        around.volumes,
+        security.privileged,
+        &|name| value_of(&env, name),
+        &|field, why| at(&format!("volumeMounts{field}"), why),
+    )?;
+    let resources = fields::member(raw, "resources").unwrap_or("");
     Ok(Container {
         name: Name::new(&text.name.decode()).ok_or_else(|| at("name", Name::WANT))?,
         bundle: Bundle::new(text.image.decode()).ok_or_else(|| at("image", Bundle::WANT))?,
@@ -116,13 +122,16 @@ pub fn container(
 /// `env`, each entry expanded by those before it.
 fn environment(
     text: &ContainerText<'_>,
+    raw: &str,
     around: &Around<'_>,
     at: &dyn Fn(&str, &str) -> Error,
 ) -> Result<Vec<String>> {
+    let whole = raw;
+    let mut raws = fields::elements(fields::member(raw, "env").unwrap_or(""));
     let mut env = Vec::<String>::with_capacity(text.env.len());
     for (k, var) in text.env.iter().enumerate() {
         let at = |field: &str, why: &str| at(&format!("env[{k}].{field}"), why);
-        let name = var.name.decode();
+        let (name, raw) = (var.name.decode(), raws.next().unwrap_or(""));
         if name.is_empty() || name.contains(['=', '\0']) {
             return Err(at("name", "expected a name without = and NUL"));
         }
@@ -131,6 +140,11 @@ fn environment(
                 expand(&no_nul(var.value.decode(), &|why| at("value", why))?, &|name| value_of(&env, name))
             }
             Some(_) if !var.value.is_empty() => return Err(at("valueFrom", "only without value")),
+            Some(ValueFrom { resource: Some(resource), field: None }) => {
+                let raw =
+                    fields::member(raw, "valueFrom").and_then(|raw| fields::member(raw, "resourceFieldRef"));
+                amount(resource, raw.unwrap_or(""), text, whole, &at)?
+            }
             Some(from) => no_nul(value_from(from, around, &at)?, &|why| at("valueFrom.fieldRef", why))?,
         };
         // Of two with the same name the last one counts.
@@ -154,7 +168,9 @@ fn value_of<'e>(env: &'e [String], name: &str) -> Option<&'e str> {
 
 /// `valueFrom.fieldRef`, as far as there is something that it could name.
 fn value_from(from: &ValueFrom<'_>, around: &Around<'_>, at: &dyn Fn(&str, &str) -> Error) -> Result<String> {
-    let Some(field) = &from.field else { return Err(at("valueFrom", "mote knows fieldRef alone")) };
+    let Some(field) = &from.field else {
+        return Err(at("valueFrom", "expected fieldRef or resourceFieldRef"));
+    };
     let path = field.path.decode();
     let metadata = around.metadata;
     let keyed = |key: &str, pairs: &[(Str<'_>, Str<'_>)]| {
@@ -168,6 +184,49 @@ fn value_from(from: &ValueFrom<'_>, around: &Around<'_>, at: &dyn Fn(&str, &str)
         _ => keyed("metadata.labels", &metadata.labels).or_else(|| keyed("metadata.annotations", &metadata.annotations)),
     }
     .ok_or_else(|| at("valueFrom.fieldRef.fieldPath", "expected metadata.name, metadata.namespace, metadata.labels['...'] or metadata.annotations['...']"))
+}
+
+/// `valueFrom.resourceFieldRef`, whose text is `raw`: a limit or request of this container, whose text is `whole`, in units of
+/// the divisor, rounded up.
+fn amount(
+    from: &ResourceRef<'_>,
+    raw: &str,
+    text: &ContainerText<'_>,
+    whole: &str,
+    at: &dyn Fn(&str, &str) -> Error,
+) -> Result<String> {
+    let at = |field: &str, why: &str| at(&format!("valueFrom.resourceFieldRef.{field}"), why);
+    if from.container.is_some_and(|name| !name.is_empty() && name.decode() != text.name.decode()) {
+        return Err(at("containerName", "expected this container"));
+    }
+    let all = fields::member(whole, "resources").unwrap_or("");
+    let of = |kind: &str, name: &str| {
+        let value = fields::member(all, kind).and_then(|kind| fields::member(kind, name));
+        value.and_then(quantity::milli).filter(|milli| *milli > 0)
+    };
+    let resource = from.resource.decode();
+    let milli = match &*resource {
+        "limits.cpu" | "limits.memory" => {
+            resource.strip_prefix("limits.").and_then(|name| of("limits", name))
+        }
+        "requests.cpu" | "requests.memory" => {
+            let name = resource.strip_prefix("requests.").unwrap_or_default();
+            of("requests", name).or_else(|| of("limits", name))
+        }
+        _ => {
+            return Err(at(
+                "resource",
+                "expected limits.cpu, limits.memory, requests.cpu or requests.memory",
+            ));
+        }
+    };
+    let milli = milli.ok_or_else(|| at("resource", "this container has none"))?;
+    let divisor = match fields::member(raw, "divisor").map(|text| (text, quantity::milli(text))) {
+        None | Some(("null", _) | (_, Some(0))) => 1000,
+        Some((_, Some(divisor))) => divisor,
+        Some((_, None)) => return Err(at("divisor", "expected a quantity such as 1 or 1Mi")),
+    };
+    Ok(milli.div_ceil(divisor).to_string())
 }
 
 /// `terminationMessagePath` and `terminationMessagePolicy`. A pod that names neither has none: Kubernetes' default would be a

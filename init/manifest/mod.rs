@@ -68,6 +68,8 @@ pub struct Pod {
     pub host_pid: bool,
     /// Whether its containers have the device's ipc namespace.
     pub host_ipc: bool,
+    /// Whether its containers see each other's processes.
+    pub share_pid: bool,
     /// The containers' host name; `None` with `host_network`, where it is the device's.
     pub hostname: Option<Name>,
     /// Holds for all containers of the pod.
@@ -223,6 +225,7 @@ pub fn parse(file: &str, text: &[u8]) -> Result<Pod> {
         network,
         host_pid: spec.host_pid,
         host_ipc: spec.host_ipc,
+        share_pid: spec.share_pid,
         hostname,
         restart,
         grace_s,

@@ -153,3 +153,326 @@ fn limits_are_read_for_pods_and_containers() {
         assert_eq!(flaw(pod("", container).as_bytes()).0, field);
     }
 }
+
+/// Wrong in one field each: spec, container, the field that is named, words of the reason.
+const BAD: &[(&str, &str, &str, &str)] = &[
+    (r#""hostNetwork":1,"#, "", "spec.hostNetwork", "expected true or false"),
+    (r#""hostPID":"yes","#, "", "spec.hostPID", "expected true or false"),
+    (
+        r#""hostPID":true,"shareProcessNamespace":true,"#,
+        "",
+        "spec.shareProcessNamespace",
+        "in conflict with hostPID",
+    ),
+    (r#""hostAliases":[{"ip":"10.0.0","hostnames":["a"]}],"#, "", "spec.hostAliases[0].ip", "IPv4 or IPv6"),
+    (
+        r#""hostAliases":[{"ip":"::1","hostnames":["a","A b"]}],"#,
+        "",
+        "spec.hostAliases[0].hostnames[1]",
+        "DNS name",
+    ),
+    (r#""dnsPolicy":"Cluster","#, "", "spec.dnsPolicy", "expected one of ClusterFirst, "),
+    (r#""dnsPolicy":"None","#, "", "spec.dnsConfig.nameservers", "at least one"),
+    (r#""dnsConfig":{"nameservers":["dns.lan"]},"#, "", "spec.dnsConfig.nameservers[0]", "IPv4 or IPv6"),
+    (
+        r#""dnsConfig":{"nameservers":["1.1.1.1","1.1.1.2","1.1.1.3","1.1.1.4"]},"#,
+        "",
+        "spec.dnsConfig.nameservers[3]",
+        "one too many",
+    ),
+    (r#""dnsConfig":{"options":[{"name":"a b"}]},"#, "", "spec.dnsConfig.options[0]", "without blanks"),
+    (r#""securityContext":{"runAsUser":-1},"#, "", "spec.securityContext.runAsUser", "whole number"),
+    (r#""securityContext":{"runAsUser":2147483648},"#, "", "spec.securityContext.runAsUser", "2147483647"),
+    (r#""securityContext":{"fsGroup":"7"},"#, "", "spec.securityContext.fsGroup", "whole number"),
+    (
+        r#""securityContext":{"supplementalGroups":[1,4294967295]},"#,
+        "",
+        "spec.securityContext.supplementalGroups[1]",
+        "2147483647",
+    ),
+    (
+        r#""securityContext":{"supplementalGroupsPolicy":"All"},"#,
+        "",
+        "spec.securityContext.supplementalGroupsPolicy",
+        "Merge, Strict",
+    ),
+    (
+        r#""securityContext":{"fsGroupChangePolicy":"Never"},"#,
+        "",
+        "spec.securityContext.fsGroupChangePolicy",
+        "OnRootMismatch",
+    ),
+    (
+        r#""securityContext":{"sysctls":[{"name":"vm.swappiness","value":"1"}]},"#,
+        "",
+        "spec.securityContext.sysctls[0].name",
+        "no namespace",
+    ),
+    (
+        r#""securityContext":{"sysctls":[{"name":"kernel.hostname","value":"x"}]},"#,
+        "",
+        "spec.securityContext.sysctls[0].name",
+        "spec.hostname",
+    ),
+    (
+        r#""hostNetwork":true,"securityContext":{"sysctls":[{"name":"net.core.somaxconn","value":"1"}]},"#,
+        "",
+        "spec.securityContext.sysctls[0].name",
+        "shares the device's",
+    ),
+    (
+        r#""securityContext":{"sysctls":[{"name":"net.a","value":"1"},{"name":"net/a","value":"2"}]},"#,
+        "",
+        "spec.securityContext.sysctls[1].name",
+        "twice",
+    ),
+    (r#""securityContext":{"privileged":true},"#, "", "spec.securityContext.privileged", "not a field"),
+    (
+        r#""securityContext":{"seLinuxOptions":{"level":"s0"}},"#,
+        "",
+        "spec.securityContext.seLinuxOptions",
+        "mote lacks",
+    ),
+    (
+        r#""securityContext":{"appArmorProfile":{"type":"RuntimeDefault"}},"#,
+        "",
+        "spec.securityContext.appArmorProfile.type",
+        "Unconfined, Localhost",
+    ),
+    (r#""volumes":[{"name":"A"}],"#, "", "spec.volumes[0].name", "a-z"),
+    (r#""volumes":[{"name":"a"},{"name":"a"}],"#, "", "spec.volumes[1].name", "another volume"),
+    (r#""volumes":[{"name":"a","emptyDir":{},"hostPath":{"path":"/"}}],"#, "", "spec.volumes[0]", "one kind"),
+    (
+        r#""volumes":[{"name":"a","emptyDir":{"medium":"Disk"}}],"#,
+        "",
+        "spec.volumes[0].emptyDir.medium",
+        "Memory",
+    ),
+    (
+        r#""volumes":[{"name":"a","emptyDir":{"sizeLimit":"much"}}],"#,
+        "",
+        "spec.volumes[0].emptyDir.sizeLimit",
+        "quantity",
+    ),
+    (r#""volumes":[{"name":"a","hostPath":{"path":"x"}}],"#, "", "spec.volumes[0].hostPath.path", "absolute"),
+    (
+        r#""volumes":[{"name":"a","hostPath":{"path":"/x/../y"}}],"#,
+        "",
+        "spec.volumes[0].hostPath.path",
+        "without ..",
+    ),
+    (
+        r#""volumes":[{"name":"a","hostPath":{"path":"/x","type":"Fifo"}}],"#,
+        "",
+        "spec.volumes[0].hostPath.type",
+        "DirectoryOrCreate, ",
+    ),
+    (r#""volumes":[{"name":"a","configMap":{"name":"x"}}],"#, "", "spec.volumes[0].configMap", "mote lacks"),
+    (
+        r#""volumes":[{"name":"a","persistentVolumeClaim":{"claimName":"x"}}],"#,
+        "",
+        "spec.volumes[0].persistentVolumeClaim",
+        "mote lacks",
+    ),
+    (
+        "",
+        r#","volumeMounts":[{"name":"a","mountPath":"/a"}]"#,
+        "spec.containers[0].volumeMounts[0].name",
+        "no volume",
+    ),
+    (
+        VOLUME,
+        r#","volumeMounts":[{"name":"a","mountPath":"a"}]"#,
+        "spec.containers[0].volumeMounts[0].mountPath",
+        "absolute",
+    ),
+    (
+        VOLUME,
+        r#","volumeMounts":[{"name":"a","mountPath":"/"}]"#,
+        "spec.containers[0].volumeMounts[0].mountPath",
+        "root",
+    ),
+    (
+        VOLUME,
+        r#","volumeMounts":[{"name":"a","mountPath":"/a"},{"name":"a","mountPath":"/a/"}]"#,
+        "spec.containers[0].volumeMounts[1].mountPath",
+        "another mount",
+    ),
+    (
+        VOLUME,
+        r#","volumeMounts":[{"name":"a","mountPath":"/a","subPath":"../b"}]"#,
+        "spec.containers[0].volumeMounts[0].subPath",
+        "without ..",
+    ),
+    (
+        VOLUME,
+        r#","volumeMounts":[{"name":"a","mountPath":"/a","subPath":"/b"}]"#,
+        "spec.containers[0].volumeMounts[0].subPath",
+        "relative",
+    ),
+    (
+        VOLUME,
+        r#","volumeMounts":[{"name":"a","mountPath":"/a","subPath":"b","subPathExpr":"c"}]"#,
+        "spec.containers[0].volumeMounts[0].subPathExpr",
+        "without subPath",
+    ),
+    (
+        VOLUME,
+        r#","volumeMounts":[{"name":"a","mountPath":"/a","subPathExpr":"$(NONE)"}]"#,
+        "spec.containers[0].volumeMounts[0].subPathExpr",
+        "variables",
+    ),
+    (
+        VOLUME,
+        r#","env":[{"name":"X","value":"../.."}],"volumeMounts":[{"name":"a","mountPath":"/a","subPathExpr":"$(X)"}]"#,
+        "spec.containers[0].volumeMounts[0].subPathExpr",
+        "without ..",
+    ),
+    (
+        VOLUME,
+        r#","volumeMounts":[{"name":"a","mountPath":"/a","mountPropagation":"Both"}]"#,
+        "spec.containers[0].volumeMounts[0].mountPropagation",
+        "Bidirectional",
+    ),
+    (
+        VOLUME,
+        r#","volumeMounts":[{"name":"a","mountPath":"/a","mountPropagation":"Bidirectional"}]"#,
+        "spec.containers[0].volumeMounts[0].mountPropagation",
+        "privileged",
+    ),
+    (
+        VOLUME,
+        r#","volumeMounts":[{"name":"a","mountPath":"/a","recursiveReadOnly":"Enabled"}]"#,
+        "spec.containers[0].volumeMounts[0].recursiveReadOnly",
+        "readOnly",
+    ),
+    (
+        "",
+        r#","securityContext":{"capabilities":{"add":["NET_ADMIN","FLY"]}}"#,
+        "spec.containers[0].securityContext.capabilities.add[1]",
+        "not a capability",
+    ),
+    (
+        "",
+        r#","securityContext":{"allowPrivilegeEscalation":false,"privileged":true}"#,
+        "spec.containers[0].securityContext.allowPrivilegeEscalation",
+        "conflict",
+    ),
+    (
+        "",
+        r#","securityContext":{"allowPrivilegeEscalation":false,"capabilities":{"add":["SYS_ADMIN"]}}"#,
+        "spec.containers[0].securityContext.allowPrivilegeEscalation",
+        "CAP_SYS_ADMIN",
+    ),
+    (
+        "",
+        r#","securityContext":{"procMount":"All"}"#,
+        "spec.containers[0].securityContext.procMount",
+        "Default, Unmasked",
+    ),
+    ("", r#","securityContext":{"fsGroup":1}"#, "spec.containers[0].securityContext.fsGroup", "not a field"),
+    (
+        "",
+        r#","securityContext":{"runAsNonRoot":true,"runAsUser":0}"#,
+        "spec.containers[0].securityContext.runAsUser",
+        "root",
+    ),
+    (
+        "",
+        r#","securityContext":{"seccompProfile":{"type":"Localhost","localhostProfile":"../x"}}"#,
+        "spec.containers[0].securityContext.seccompProfile.localhostProfile",
+        "below",
+    ),
+    ("", r#","terminationMessagePath":"log""#, "spec.containers[0].terminationMessagePath", "absolute"),
+    (
+        "",
+        r#","terminationMessagePolicy":"Log""#,
+        "spec.containers[0].terminationMessagePolicy",
+        "File, FallbackToLogsOnError",
+    ),
+    ("", r#","env":[{"name":"A","value":7}]"#, "spec.containers[0].env[0].value", "expected a string"),
+    (
+        "",
+        r#","env":[{"name":"A","value":"x","valueFrom":{"fieldRef":{"fieldPath":"metadata.name"}}}]"#,
+        "spec.containers[0].env[0].valueFrom",
+        "without value",
+    ),
+    (
+        "",
+        r#","env":[{"name":"A","valueFrom":{"fieldRef":{"fieldPath":"status.podIP"}}}]"#,
+        "spec.containers[0].env[0].valueFrom.fieldRef.fieldPath",
+        "metadata.name",
+    ),
+    (
+        "",
+        r#","env":[{"name":"A","valueFrom":{"secretKeyRef":{"key":"x"}}}]"#,
+        "spec.containers[0].env[0].valueFrom.secretKeyRef",
+        "mote lacks",
+    ),
+    (
+        "",
+        r#","env":[{"name":"A","valueFrom":{"resourceFieldRef":{"resource":"limits.gpu"}}}]"#,
+        "spec.containers[0].env[0].valueFrom.resourceFieldRef.resource",
+        "limits.cpu",
+    ),
+    (
+        "",
+        r#","env":[{"name":"A","valueFrom":{"resourceFieldRef":{"resource":"limits.cpu"}}}]"#,
+        "spec.containers[0].env[0].valueFrom.resourceFieldRef.resource",
+        "has none",
+    ),
+    ("", r#","envFrom":[{"configMapRef":{"name":"x"}}]"#, "spec.containers[0].envFrom", "mote lacks"),
+    (
+        "",
+        r#","resources":{"limits":{"cpu":"1"},"requests":{"cpu":2}}"#,
+        "spec.containers[0].resources.requests.cpu",
+        "more than the limit",
+    ),
+    (
+        "",
+        r#","resources":{"requests":{"memory":"-1Mi"}}"#,
+        "spec.containers[0].resources.requests.memory",
+        "quantity",
+    ),
+    (
+        "",
+        r#","resources":{"limits":{"hugepages-2Mi":"4Mi"}}"#,
+        "spec.containers[0].resources.limits.hugepages-2Mi",
+        "not a field",
+    ),
+    ("", r#","resources":{"limits":{"cpu":[1]}}"#, "spec.containers[0].resources.limits.cpu", "quantity"),
+];
+
+const VOLUME: &str = r#""volumes":[{"name":"a"}],"#;
+
+#[test]
+fn each_field_that_is_wrong_is_named_with_the_reason() {
+    for (spec, container, field, words) in BAD {
+        let text = pod(spec, container);
+        let (found, why) = flaw(text.as_bytes());
+        assert_eq!(&*found, *field, "{text}: {why}");
+        assert!(why.contains(words), "{text}: {why}");
+    }
+}
+
+#[test]
+fn values_come_from_fields_of_the_manifest() {
+    let env = r#","resources":{"limits":{"cpu":"1500m","memory":"64Mi"},"requests":{"memory":"1Ki"}},"env":[
+        {"name":"A","valueFrom":{"resourceFieldRef":{"resource":"limits.cpu"}}},
+        {"name":"B","valueFrom":{"resourceFieldRef":{"resource":"requests.cpu","divisor":"1m","containerName":"c"}}},
+        {"name":"C","valueFrom":{"resourceFieldRef":{"resource":"limits.memory","divisor":"1Mi"}}},
+        {"name":"D","valueFrom":{"resourceFieldRef":{"resource":"requests.memory","divisor":0}}},
+        {"name":"E","valueFrom":{"fieldRef":{"apiVersion":"v1","fieldPath":"metadata.namespace"}}},
+        {"name":"F","valueFrom":{"fieldRef":{"fieldPath":"metadata.labels['x']"}}},
+        {"name":"A","value":"$(A)$(C)"}]"#;
+    let Ok(pod) = parse("p.json", pod("", env).as_bytes()) else { unreachable!() };
+    assert_eq!(pod.containers[0].env, ["A=264", "B=1500", "C=64", "D=1024", "E=default", "F="]);
+}
+
+#[test]
+fn a_sub_path_may_be_made_of_variables() {
+    let mounts = r#","env":[{"name":"N","value":"log"}],"volumeMounts":[{"name":"a","mountPath":"/var//log/./","subPathExpr":"$(N)/x"}]"#;
+    let Ok(pod) = parse("p.json", pod(VOLUME, mounts).as_bytes()) else { unreachable!() };
+    let mount = &pod.containers[0].mounts[0];
+    assert_eq!((mount.path.as_str(), mount.sub_path.as_deref()), ("/var/log", Some("log/x")));
+}

@@ -118,6 +118,7 @@ object! {
         name: Str<'a> = "name",
         path: Str<'a> = "mountPath",
         sub_path: Option<Str<'a>> = "subPath",
+        sub_path_expr: Option<Str<'a>> = "subPathExpr",
         read_only: bool = "readOnly",
         recursive: Option<Str<'a>> = "recursiveReadOnly",
         propagation: Option<Str<'a>> = "mountPropagation",
@@ -125,7 +126,11 @@ object! {
     /// `spec.containers[].env[]`.
     pub struct Env<'a> { name: Str<'a> = "name", value: Str<'a> = "value", from: Option<ValueFrom<'a>> = "valueFrom" }
     /// `spec.containers[].env[].valueFrom`.
-    pub struct ValueFrom<'a> { field: Option<FieldRef<'a>> = "fieldRef" }
+    pub struct ValueFrom<'a> {
+        field: Option<FieldRef<'a>> = "fieldRef", resource: Option<ResourceRef<'a>> = "resourceFieldRef",
+    }
+    /// `resourceFieldRef`
+    pub struct ResourceRef<'a> { container: Option<Str<'a>> = "containerName", resource: Str<'a> = "resource" }
     /// `fieldRef`.
     pub struct FieldRef<'a> { path: Str<'a> = "fieldPath" }
 }

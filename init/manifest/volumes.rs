@@ -3,6 +3,7 @@
 use mote::error::{Error, Result};
 use mote::json::Str;
 
+use super::expand::expand;
 use super::quantity;
 use super::security::{is_below, word};
 use super::text::{MountText, VolumeText};
@@ -157,10 +158,11 @@ pub fn volumes(
 const ABSOLUTE: &str = "expected an absolute path without .. in it";
 
 /// Checks what a container mounts.
-pub fn mounts(
+pub fn mounts<'v>(
     texts: &[MountText<'_>],
     volumes: &[Volume],
     privileged: bool,
+    value: &dyn Fn(&str) -> Option<&'v str>,
     wrong: &dyn Fn(&str, &str) -> Error,
 ) -> Result<Vec<VolumeMount>> {
     let mut mounts = Vec::<VolumeMount>::with_capacity(texts.len());
@@ -177,6 +179,27 @@ pub fn mounts(
             return Err(at("mountPath", "another mount of this container is there"));
         }
         let sub_path = text.sub_path.map(Str::decode).filter(|path| !path.is_empty());
+        let sub_path = match text.sub_path_expr.map(Str::decode).filter(|expr| !expr.is_empty()) {
+            None => sub_path,
+            Some(_) if sub_path.is_some() => return Err(at("subPathExpr", "only without subPath")),
+            Some(expr) => {
+                // Unlike in env, a name that is nothing must not become a part of a path.
+                let missing = std::cell::Cell::new(false);
+                let path = expand(&expr, &|name| {
+                    value(name).or_else(|| {
+                        missing.set(true);
+                        None
+                    })
+                });
+                if missing.get() || !is_below(&path) {
+                    return Err(at(
+                        "subPathExpr",
+                        "expected a relative path without .. in it, of variables in env",
+                    ));
+                }
+                Some(path)
+            }
+        };
         if sub_path.as_ref().is_some_and(|path| !is_below(path)) {
             return Err(at("subPath", "expected a relative path without .. in it"));
         }

@@ -19,8 +19,7 @@ mod write;
 pub use text::Str;
 pub use write::{Writer, escape};
 
-use scan::scan;
-pub use scan::{Member, member, members};
+pub use scan::{Member, member, members, scan};
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 /// How deep arrays and objects may nest. runtime-spec needs 8, a Kubernetes Pod 12.

@@ -304,9 +304,10 @@ fn pods_are_listed_and_described() {
 
     let out = pods.mote(["pod", "describe", "web"]).run();
     for text in [
-        "Pod:       web\n",
+        "Pod web:\n",
+        "  File:      web.json\n",
         "Container b:\n",
-        "Last end:  code 3\n",
+        "  Code:      3\n",
         "Events:\n",
         " exited   web/b: code 3, after ",
     ] {

@@ -42,10 +42,11 @@ fn run(context: &Context<'_>) -> Result<i32> {
     let (pod, container) = super::target(context)?;
     let host = Host::of(context);
     let listing = ps::ask(&host)?;
-    let row = listing.rows.iter().find(|row| row.name() == (pod.as_str(), container.as_str()));
-    let refuse = |why: &str| Err(Error::usage(format_args!("attach: {pod}/{container}: {why}")));
+    let name = format!("{pod}/{container}");
+    let refuse = |why: &str| Err(Error::usage(format_args!("attach: {name}: {why}")));
+    let row = listing.containers.iter().find(|row| ps::name(row) == name);
     let Some(row) = row else { return refuse("there is no such container") };
-    let pid = row.pid.and_then(|pid| i32::try_from(pid).ok());
+    let pid = row.get("pid").and_then(|pid| pid.parse().ok());
     let Some(pid) = pid else { return refuse("it does not run") };
     let ended = pidfd_open(Pid::from_raw(pid)).during("pidfd_open", pod.as_str())?;
     let names = format!(r#","pod":"{pod}","container":"{container}""#);

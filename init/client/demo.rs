@@ -7,6 +7,7 @@ use std::time::Duration;
 use mote::error::Result;
 use mote::output;
 
+use super::packet::Packet;
 use super::{Host, logs, power, ps};
 use crate::steps::Steps;
 
@@ -35,8 +36,9 @@ fn wait() -> bool {
     (0..UP.as_millis() / LOOK.as_millis()).any(|_| {
         std::thread::sleep(LOOK);
         // A pod that is not run at all has no container, and no reason to wait for it.
-        let up = |row: &ps::Row| row.state == "running" || row.container == "-";
-        ps::ask(&Host::device()).is_ok_and(|listing| !listing.rows.is_empty() && listing.rows.iter().all(up))
+        let up = |row: &Packet| row.is("state", "running");
+        ps::ask(&Host::device())
+            .is_ok_and(|listing| !listing.pods.is_empty() && listing.containers.iter().all(up))
     })
 }
 
@@ -46,9 +48,10 @@ fn show(steps: &Steps) -> Result<()> {
     let _ = writeln!(screen, "\nboot: {}\n", steps.line()); // as below: a String takes it
     let _ = writeln!(screen, "$ mote ps\n{}", listing.text(false, false));
     // The container that has most to tell is the one that the others serve: the last of the pod.
-    if let Some(ps::Row { pod, container, .. }) = listing.rows.iter().rfind(|row| row.container != "-") {
+    if let Some(row) = listing.containers.last() {
+        let (pod, container) = (row.text("pod"), row.text("container"));
         let _ = writeln!(screen, "$ mote logs --tail 5 {pod}/{container}");
-        for line in logs::last(&Host::device(), pod, container, 5)? {
+        for line in logs::last(&Host::device(), &pod, &container, 5)? {
             let _ = writeln!(screen, "{line}");
         }
     }

@@ -5,6 +5,7 @@ pub mod demo;
 pub mod events;
 pub mod exec;
 pub mod logs;
+pub mod packet;
 pub mod pod;
 pub mod power;
 pub mod ps;
@@ -19,7 +20,6 @@ use std::path::PathBuf;
 use mote::cli::options::{Kind, Opt};
 use mote::cli::{Commands, Context};
 use mote::error::{During as _, Error, Result};
-use mote::json;
 use mote::sys::socket::receive_fd;
 use nix::errno::Errno;
 use nix::sys::socket::{self, AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, sockopt};
@@ -28,6 +28,7 @@ use nix::sys::time::{TimeVal, TimeValLike as _};
 use crate::control::PACKET_BYTES;
 use crate::name::Name;
 use crate::paths::{DEVICE, LOGS, SOCKET};
+use packet::Packet;
 
 /// How long PID 1 may take to answer.
 const ANSWER_S: i64 = 10;
@@ -85,24 +86,14 @@ impl Host {
 
     /// Has PID 1 do something. `more` are members of the request besides its name, each with a comma before it.
     pub fn order(&self, request: &str, more: &str) -> Result<()> {
-        let text = self.send(request, more)?.next()?.ok_or_else(hung_up)?;
-        let packet: ps::Packet<'_> =
-            json::parse(&text).map_err(|flaw| Error::config("the answer", flaw.field, flaw.why))?;
-        packet
-            .error
-            .map_or(Ok(()), |error| Err(Error::usage(format_args!("{}", table::visible(&error.decode())))))
+        Packet::new(self.send(request, more)?.next()?.ok_or_else(hung_up)?).map(drop)
     }
 
     /// Has PID 1 send a descriptor.
     pub fn order_fd(&self, request: &str, more: &str) -> Result<OwnedFd> {
         let answer = self.send(request, more)?;
-        let text = answer.peek()?.ok_or_else(hung_up)?;
-        let packet: ps::Packet<'_> =
-            json::parse(&text).map_err(|flaw| Error::config("the answer", flaw.field, flaw.why))?;
-        match packet.error {
-            Some(error) => Err(Error::usage(format_args!("{}", table::visible(&error.decode())))),
-            None => receive_fd(answer.0.as_fd()).during("recvmsg", SOCKET),
-        }
+        Packet::new(answer.peek()?.ok_or_else(hung_up)?)?;
+        receive_fd(answer.0.as_fd()).during("recvmsg", SOCKET)
     }
 
     /// Asks PID 1.

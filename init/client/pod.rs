@@ -7,6 +7,7 @@ use mote::cli::{Command, Context};
 use mote::error::Result;
 use mote::output;
 
+use super::packet::{self, Packet};
 use super::table::{self, Colour, Table, age, visible};
 use super::watch::Watch;
 use super::{Host, events, ps};
@@ -64,10 +65,8 @@ fn order<S: AsRef<str>>(context: &Context<'_>, host: &Host, verb: &str, pods: &[
     }
     while let Some(watch) = &mut watch {
         let listing = ps::ask(host)?;
-        let runs = |row: &ps::Row| {
-            pods.iter().any(|pod| pod.as_ref() == row.pod) && row.state.split(' ').next() != Some("done")
-        };
-        if !listing.rows.iter().any(runs) {
+        let meant = |row: &&Packet| pods.iter().any(|pod| row.is("pod", pod.as_ref()));
+        if listing.containers.iter().filter(meant).all(|row| row.is("state", "done")) {
             break;
         }
         watch.wait()?;
@@ -75,24 +74,27 @@ fn order<S: AsRef<str>>(context: &Context<'_>, host: &Host, verb: &str, pods: &[
     Ok(())
 }
 
-/// Of a pod: its containers that are ready, all of those, its restarts, the age of its oldest state.
-fn counts(listing: &ps::Listing, pod: &ps::Pod) -> (usize, usize, u32, u64) {
-    let of_pod = || listing.rows.iter().filter(|row| row.pod == pod.name && row.container != "-");
-    let serving = || of_pod().filter(|row| row.role != "init");
-    (
-        serving().filter(|row| row.ready).count(),
-        serving().count(),
-        of_pod().map(|row| row.restarts).sum(),
-        of_pod().map(|row| row.age_ms).max().unwrap_or(0),
-    )
+/// Of a pod: how many containers are ready, how many it has, its restarts, the age of its oldest state.
+fn counts(listing: &ps::Listing, pod: &str) -> (usize, usize, u64, u64) {
+    let (mut ready, mut all, mut restarts, mut age_ms) = (0, 0, 0, 0);
+    for row in listing.containers.iter().filter(|row| row.is("pod", pod)) {
+        if !row.is("role", "init") {
+            all += 1;
+            ready += usize::from(row.is("ready", "true"));
+        }
+        restarts += row.number("restarts");
+        age_ms = row.number("age_ms").max(age_ms);
+    }
+    (ready, all, restarts, age_ms)
 }
 
-/// As kubectl shows it.
-fn status(pod: &ps::Pod) -> String {
-    match (pod.stopped, pod.phase.as_str()) {
+/// Kubernetes' phase, and what it has no word for.
+fn status(pod: &Packet) -> String {
+    let phase = pod.get("phase").unwrap_or_else(|| "Invalid".to_owned());
+    match (pod.is("stopped", "true"), phase.as_str()) {
         (true, "Running") => "Stopping".to_owned(),
         (true, _) => "Stopped".to_owned(),
-        (false, phase) => phase.to_owned(),
+        (false, _) => phase,
     }
 }
 
@@ -108,24 +110,23 @@ fn colour(status: &str) -> Option<Colour> {
 fn list(context: &Context<'_>, host: &Host) -> Result<()> {
     let listing = ps::ask(host)?;
     if super::is_json(context)? {
-        let pods: Vec<_> = listing.pods.iter().map(|pod| pod.json.as_str()).collect();
-        return output::print(&format!("[{}]\n", pods.join(",")));
+        return output::print(&(ps::list(&listing.pods) + "\n"));
     }
     let mut table = Table::new(&["POD", "STATUS", "READY", "RESTARTS", "AGE", "MANIFEST"]);
     for pod in &listing.pods {
-        let (ready, all, restarts, age_ms) = counts(&listing, pod);
+        let (ready, all, restarts, age_ms) = counts(&listing, &pod.text("pod"));
         let known = |text: String| if all > 0 { text } else { "-".to_owned() };
         table.row([
-            pod.name.clone(),
+            pod.text("pod"),
             status(pod),
             known(format!("{ready}/{all}")),
             known(restarts.to_string()),
             known(age(age_ms)),
-            pod.file.clone(),
+            pod.text("file"),
         ]);
     }
     output::print(
-        &table.text(table::coloured(), |column, cell| if column == 1 { colour(cell) } else { None }),
+        &table.text(table::coloured(), &|column, cell| if column == 1 { colour(cell) } else { None }),
     )
 }
 
@@ -135,29 +136,34 @@ fn describe<S: AsRef<str>>(context: &Context<'_>, host: &Host, pods: &[S]) -> Re
     let json = super::is_json(context)?;
     let records = events::read(&host.run.join(history::FILE))?;
     for name in pods.iter().map(AsRef::as_ref) {
-        let Some(pod) = listing.pods.iter().find(|pod| pod.name == name) else {
+        let Some(pod) = listing.pods.iter().find(|pod| pod.is("pod", name)) else {
             return Err(context.usage(&format!("describe: there is no pod {}", visible(name))));
         };
-        let rows = || listing.rows.iter().filter(|row| row.pod == pod.name && row.container != "-");
-        let mut records: Vec<_> = records.iter().filter(|record| record.pod == pod.name).collect();
+        let rows = || listing.containers.iter().filter(|row| row.is("pod", name));
+        let mut records: Vec<_> = records.iter().filter(|record| record.pod == name).collect();
         records.drain(..records.len().saturating_sub(EVENTS));
+        let show = if json { events::to_json } else { events::line };
+        let records: Vec<_> = records.iter().map(|record| show(record)).collect();
         let text = if json {
-            let rows: Vec<_> = rows().map(|row| row.json.as_str()).collect();
-            let records: Vec<_> = records.iter().map(|record| events::to_json(record)).collect();
-            let (rows, records) = (rows.join(","), records.join(",").replace('\n', ""));
-            format!("{{\"pod\":{},\"containers\":[{rows}],\"events\":[{records}]}}\n", pod.json)
+            let events = records.join(",").replace('\n', "");
+            format!("{{\"pod\":{},\"containers\":{},\"events\":[{events}]}}\n", pod.json(), ps::list(rows()))
         } else {
-            let mut out = about_pod(&listing, pod);
+            let mut out = format!("Pod {}:\n", visible(name));
+            field(&mut out, "status", &status(pod));
+            field(&mut out, "directory", &listing.supervisor.text("manifests"));
+            fields(&mut out, pod);
             for row in rows() {
-                about_container(&mut out, row);
-                if !row.last.is_empty() {
-                    let (names, failed) = ([&*row.pod, &*row.container], !row.last.ends_with("code 0"));
-                    let word = files::last_word(&host.run, &host.logs, names, &row.state, failed);
-                    word.lines().for_each(|line| field(&mut out, "  ", "Message", line));
+                out += &format!("Container {}:\n", visible(&row.text("container")));
+                fields(&mut out, row);
+                if let Some(last) = ps::last(row) {
+                    let (container, failed) = (row.text("container"), last != "code 0");
+                    let names = [name, &*container];
+                    let word = files::last_word(&host.run, &host.logs, names, &row.text("state"), failed);
+                    word.lines().for_each(|line| field(&mut out, "message", line));
                 }
             }
-            out += if records.is_empty() { "" } else { "Events:\n" };
-            records.iter().for_each(|record| out += &format!("  {}", events::line(record)));
+            out += "Events:\n";
+            records.iter().for_each(|line| out += &format!("  {line}"));
             out
         };
         output::print(&text)?;
@@ -165,50 +171,23 @@ fn describe<S: AsRef<str>>(context: &Context<'_>, host: &Host, pods: &[S]) -> Re
     Ok(())
 }
 
+/// Everything that a packet says: what is new in it needs no code here.
+fn fields(out: &mut String, packet: &Packet) {
+    for member in packet.members() {
+        let (key, value) = (member.key.decode(), packet::decoded(member.value));
+        match (key.as_str(), key.strip_suffix("_ms"), value.parse()) {
+            ("pod" | "container", ..) => {}
+            (_, Some(key), Ok(ms)) => field(out, key, &age(ms)),
+            _ => field(out, &key.replace('_', " "), &value),
+        }
+    }
+}
+
 /// A line of a description.
-fn field(out: &mut String, indent: &str, name: &str, value: &str) {
-    let _ = writeln!(out, "{indent}{:<10} {}", format!("{name}:"), visible(value)); // a String takes it
-}
-
-fn about_pod(listing: &ps::Listing, pod: &ps::Pod) -> String {
-    let mut out = String::new();
-    field(&mut out, "", "Pod", &pod.name);
-    field(&mut out, "", "Manifest", &format!("{}/{}", listing.manifests, pod.file));
-    field(&mut out, "", "Status", &status(pod));
-    let (ready, all, restarts, _) = counts(listing, pod);
-    if all > 0 {
-        field(&mut out, "", "Ready", &format!("{ready}/{all}"));
-        field(&mut out, "", "Restarts", &restarts.to_string());
+fn field(out: &mut String, name: &str, value: &str) {
+    let mut name = format!("{name}:");
+    if let Some(first) = name.get_mut(..1) {
+        first.make_ascii_uppercase();
     }
-    if pod.netns > 0 {
-        field(&mut out, "", "Network", &format!("net:[{}]", pod.netns));
-    }
-    if let Some(reason) = &pod.reason {
-        field(&mut out, "", "Reason", reason);
-    }
-    out
-}
-
-fn about_container(out: &mut String, row: &ps::Row) {
-    let kind = if row.role == "main" { String::new() } else { format!(" ({})", row.role) };
-    let _ = writeln!(out, "Container {}{kind}:", visible(&row.container)); // a String takes it
-    let since = format!("{}, for {}", row.state, age(row.age_ms));
-    field(out, "  ", "State", &since);
-    if let Some(retry_ms) = row.retry_ms {
-        field(out, "  ", "Retry", &format!("in {}", age(retry_ms)));
-    }
-    field(out, "  ", "Ready", if row.ready { "yes" } else { "no" });
-    if let Some(pid) = row.pid {
-        field(out, "  ", "Pid", &pid.to_string());
-    }
-    field(out, "  ", "Restarts", &row.restarts.to_string());
-    if let Some(started) = &row.started {
-        field(out, "  ", "Started", started);
-    }
-    if !row.last.is_empty() {
-        field(out, "  ", "Last end", &row.last);
-    }
-    if let Some(reason) = &row.reason {
-        field(out, "  ", "Reason", reason);
-    }
+    let _ = writeln!(out, "  {name:<10} {}", visible(value)); // a String takes it
 }

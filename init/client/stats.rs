@@ -14,6 +14,7 @@ use mote::json::Writer;
 use mote::state::Id;
 use mote::{live, output, time};
 
+use super::packet::Packet;
 use super::table::{self, Table, bytes};
 use super::{Host, ps};
 
@@ -55,8 +56,8 @@ pub const TOP: Command = command(
 struct Sample {
     pod: String,
     container: String,
-    pid: Option<u32>,
-    restarts: u32,
+    pid: u64,
+    restarts: u64,
     at: Instant,
     cpu_ns: u64,
     memory: u64,
@@ -111,27 +112,23 @@ fn run(context: &Context<'_>) -> Result<i32> {
 /// A sample of every container that runs, or of those of a pod or one that are `wanted`.
 fn samples(host: &Host, wanted: Option<&str>) -> Result<Vec<Sample>> {
     let listing = ps::ask(host)?;
-    let meant = |row: &&ps::Row| {
-        wanted.is_none_or(|wanted| match wanted.split_once('/') {
-            Some(names) => names == row.name(),
-            None => wanted == row.pod,
-        })
-    };
-    let running = listing.rows.iter().filter(|row| row.pid.is_some()).filter(meant);
+    let meant = |row: &&Packet| wanted.is_none_or(|wanted| row.is("pod", wanted) || ps::name(row) == wanted);
+    let running = listing.containers.iter().filter(|row| row.get("pid").is_some()).filter(meant);
     Ok(running.filter_map(|row| sample(host, row)).collect())
 }
 
 /// `None` for a container that has ended meanwhile.
-fn sample(host: &Host, row: &ps::Row) -> Option<Sample> {
-    let id = Id::new(&format!("{}_{}", row.pod, row.container)).ok()?;
+fn sample(host: &Host, row: &Packet) -> Option<Sample> {
+    let (pod, container) = (row.text("pod"), row.text("container"));
+    let id = Id::new(&format!("{pod}_{container}")).ok()?;
     let (cgroups, cgroup, _) = live::look(&host.run, &id).ok()?;
     let stats = Sampler::new(&cgroups, &cgroup).sample().ok()?;
     let (read, written) = io(&cgroups, &cgroup);
     Some(Sample {
-        pod: row.pod.clone(),
-        container: row.container.clone(),
-        pid: row.pid,
-        restarts: row.restarts,
+        pod,
+        container,
+        pid: row.number("pid"),
+        restarts: row.number("restarts"),
         at: Instant::now(),
         cpu_ns: stats.cpu_ns,
         memory: stats.memory.usage,
@@ -199,7 +196,7 @@ fn to_table(samples: &[Sample], coloured: bool) -> String {
             sample.restarts.to_string(),
         ]);
     }
-    table.text(coloured, |_, _| None)
+    table.text(coloured, &|_, _| None)
 }
 
 fn to_json(samples: &[Sample]) -> String {

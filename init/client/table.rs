@@ -30,7 +30,7 @@ impl Table {
     }
 
     /// All of it, lined up. What `colour` says about a cell below the heading is shown if `coloured`.
-    pub fn text(&self, coloured: bool, colour: impl Fn(usize, &str) -> Option<Colour>) -> String {
+    pub fn text(&self, coloured: bool, colour: &dyn Fn(usize, &str) -> Option<Colour>) -> String {
         let columns = self.0.first().map_or(0, Vec::len);
         let width = |column: usize| {
             let cells = self.0.iter().filter_map(|row| row.get(column));
@@ -117,9 +117,9 @@ mod tests {
         let mut table = Table::new(&["A", "STATE", "B"]);
         table.row(["x\u{1b}[2J", "running", "1"].map(str::to_owned));
         table.row(["é", "failed", "22"].map(str::to_owned));
-        let plain = table.text(false, |_, _| Some(Colour::Bad));
+        let plain = table.text(false, &|_, _| Some(Colour::Bad));
         assert_eq!(plain, "A           STATE    B\nx\\u{1b}[2J  running  1\né           failed   22\n");
-        let coloured = table.text(true, |column, cell| if column == 1 { of_state(cell) } else { None });
+        let coloured = table.text(true, &|column, cell| if column == 1 { of_state(cell) } else { None });
         assert!(coloured.contains("\u{1b}[32mrunning\u{1b}[0m  1\n"), "{coloured:?}");
         assert!(coloured.contains("\u{1b}[31mfailed\u{1b}[0m   22\n"), "{coloured:?}");
     }

@@ -11,6 +11,11 @@ use super::{Shape, Value};
 pub struct Str<'a>(pub(super) &'a str);
 
 impl<'a> Str<'a> {
+    /// The string that stands, with its quotes, as a value in a text that was checked; `None` of another kind of value.
+    pub fn quoted(value: &'a str) -> Option<Self> {
+        value.strip_prefix('"')?.strip_suffix('"').map(Self)
+    }
+
     /// The text when it holds no escape, so that it needs no decoding.
     pub fn plain(self) -> Option<&'a str> {
         (!self.0.contains('\\')).then_some(self.0)

@@ -10,6 +10,7 @@ pub mod cli;
 pub mod container;
 pub mod error;
 pub mod exec;
+mod helper;
 pub mod home;
 pub mod hooks;
 pub mod host;

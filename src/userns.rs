@@ -4,21 +4,19 @@
 //! are `newuidmap` and `newgidmap`, which give what `/etc/subuid` and `/etc/subgid` allow.
 
 use std::ffi::CString;
-use std::io::Read as _;
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sched::CloneFlags;
 use nix::sys::resource::Resource;
-use nix::unistd::{Pid, dup2_stderr, getegid, geteuid, pipe2, write};
+use nix::unistd::{Pid, getegid, geteuid, pipe2, write};
 
 use crate::error::{During, Error, Result};
+use crate::helper::{self, Says};
 use crate::plan::ids::{self, Map, Maps};
-use crate::process;
 use crate::procfs::Procfs;
 use crate::sys::clone::{Options, Side, clone3};
-use crate::sys::exec::{self, CStrList};
 use crate::sys::process::{exit_now, raise_limit};
 use crate::sys::wait::{self, How};
 use crate::sys::{alloc, file};
@@ -119,44 +117,23 @@ fn put(pid: Pid, name: &str, text: &str) -> Result<()> {
 
 /// Has a program with more privileges write a map. It says itself what it does not allow.
 fn help(program: &std::ffi::CStr, pid: Pid, maps: &[Map]) -> Result<()> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let path = CString::new(path.into_encoded_bytes()).unwrap_or_default();
-    let mut buffer = [0; file::PATH_MAX];
-    let Ok(found) = process::find(program, &path, &mut buffer) else {
-        let name = program.to_string_lossy();
-        let why = format!("linux.uidMappings: more than the own id needs {name}, which is not in PATH");
-        return Err(Error::usage(format_args!("{why}")));
-    };
+    let name = program.to_string_lossy();
     let ranges = maps.iter().flat_map(|map| [map.inside, map.outside, map.count]);
-    let words: Vec<CString> = std::iter::once(pid.as_raw().cast_unsigned())
+    let args: Vec<CString> = std::iter::once(pid.as_raw().cast_unsigned())
         .chain(ranges)
         .filter_map(|number| CString::new(number.to_string()).ok())
         .collect();
-    let mut args = CStrList::with_capacity(words.len() + 1);
-    args.push(program);
-    words.iter().for_each(|word| args.push(word));
-    let env = CStrList::with_capacity(0);
-
-    let (said, says) = pipe2(OFlag::O_CLOEXEC).during("pipe2", "")?;
-    let pidfd = match clone3(CloneFlags::empty(), &Options::default()).during("clone3", program)? {
-        Side::Parent(_, pidfd) => pidfd,
-        Side::Child => {
-            alloc::forbid();
-            let _ = dup2_stderr(&says); // what it says is lost, then
-            let Err(_) = exec::execve(found, &args, &env);
-            exit_now(127)
+    match helper::run(program, &args, Says::Err)? {
+        None => {
+            let why = "linux.uidMappings: more than the own id needs";
+            Err(Error::usage(format_args!("{why} {name}, which is not in PATH")))
         }
-    };
-    drop(says);
-    let mut words = Vec::new();
-    let _ = std::fs::File::from(said).take(512).read_to_end(&mut words); // only for the message
-    match wait::reap(pidfd.as_fd()).during("waitid", program)?.how {
-        How::Code(0) => Ok(()),
-        _ => {
+        Some((_, How::Code(0))) => Ok(()),
+        Some((words, _)) => {
             let words = String::from_utf8_lossy(&words);
             let line = words.lines().next().unwrap_or("it says nothing");
-            let line = line.trim_start_matches(&*program.to_string_lossy()).trim_start_matches(": ");
-            Err(Error::child(format_args!("{}: {line}", program.to_string_lossy()), Errno::EPERM))
+            let line = line.trim_start_matches(&*name).trim_start_matches(": ");
+            Err(Error::child(format_args!("{name}: {line}"), Errno::EPERM))
         }
     }
 }

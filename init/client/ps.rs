@@ -15,7 +15,7 @@ use super::{Host, watch};
 /// `ps`
 pub const COMMAND: Command = Command {
     name: "ps",
-    arguments: "[container id]",
+    arguments: "[container id [options of ps]]",
     about: "list pods and containers; with a container's id its processes",
     options: &[
         super::RUN,
@@ -34,7 +34,7 @@ pub const COMMAND: Command = Command {
             about: "with an id: table or json (table)",
         },
     ],
-    count: (0, usize::MAX),
+    count: (0, cli::OF_ANOTHER),
     run,
 };
 

@@ -53,6 +53,9 @@ pub struct Command {
     pub run: fn(&Context<'_>) -> Result<i32>,
 }
 
+/// In [`Command::count`]: any number of arguments, and all behind the first are another program's.
+pub const OF_ANOTHER: usize = usize::MAX - 1;
+
 /// Commands, and what they are for.
 pub type Commands = &'static [&'static Command];
 
@@ -250,8 +253,12 @@ fn execute(
     rootless: Option<bool>,
     words: &[OsString],
 ) -> Result<i32> {
-    // Of all commands exec alone takes any number of arguments: they are a command with options of its own.
-    let until = if command.count.1 == usize::MAX { options::Until::Second } else { options::Until::End };
+    let until = match command.count.1 {
+        // Of all commands exec alone takes any number of arguments: they are a command with options of its own.
+        usize::MAX => options::Until::Second,
+        OF_ANOTHER => options::Until::First,
+        _ => options::Until::End,
+    };
     let (options, _) = options::parse(command.options, words, until)?;
     if options.has("help") {
         output::print(&help::one(command))?;

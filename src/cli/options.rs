@@ -54,6 +54,8 @@ pub struct Options<'a> {
 pub enum Until {
     /// At the first word that is none: the command.
     Command,
+    /// Behind the first word that is none, or at `--`: it names a container, and what follows is another program's.
+    First,
     /// At the end, or at `--`.
     End,
     /// At the second word that is none, or at `--`: the first names a container, and what follows is a command with
@@ -85,6 +87,10 @@ pub fn parse<'a>(
             }
             options.arguments.push(word);
             rest = after;
+            if until == Until::First {
+                options.arguments.extend(rest.iter().map(OsString::as_os_str));
+                return Ok((options, &[]));
+            }
             continue;
         }
         let body = bytes.strip_prefix(b"--").or(bytes.strip_prefix(b"-")).unwrap_or_default();

@@ -56,6 +56,20 @@ pub const KEYS: &[Key] = &[
     number("log_file_bytes", "u64", 4096, 1 << 30, "Size from which a container's log file is rotated."),
     number("log_files", "u32", 1, 16, "Log files kept per container, the current one included."),
     number(
+        "log_total_bytes",
+        "u64",
+        1 << 16,
+        1 << 40,
+        "Size of all log files together; the oldest go first.",
+    ),
+    number(
+        "log_rate_bytes",
+        "u64",
+        1024,
+        1 << 40,
+        "Bytes a second that a container's log takes for long; four times that at once. The rest is dropped and counted.",
+    ),
+    number(
         "log_line_bytes",
         "usize",
         256,

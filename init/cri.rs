@@ -107,9 +107,16 @@ impl Splitter {
     }
 }
 
+/// What follows the time of a line that says that the container has ended: an empty line for all other readers.
+pub const END: &[u8] = b" stdout F:end \n";
+
 /// One line of a log file, taken apart.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Piece<'a> {
+    /// When it was printed.
+    pub time: &'a [u8],
+    /// Whether it is no line, but the end of a run of the container.
+    pub end: bool,
     /// Whether the line ends with it.
     pub full: bool,
     /// The text.
@@ -119,15 +126,16 @@ pub struct Piece<'a> {
 /// Takes a line apart, without its newline; `None` for one that is not in the format.
 pub fn parse(line: &[u8]) -> Option<Piece<'_>> {
     let mut parts = line.splitn(4, |&b| b == b' ');
-    let (_time, stream, tag, text) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let (time, stream, tag, text) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
     let known = stream == b"stdout" || stream == b"stderr";
     // Tags may be several, with colons between them; the first is the one that counts.
-    let full = match tag.split(|&b| b == b':').next() {
+    let mut tags = tag.split(|&b| b == b':');
+    let full = match tags.next() {
         Some(b"F") => true,
         Some(b"P") => false,
         _ => return None,
     };
-    known.then_some(Piece { full, text })
+    known.then(|| Piece { time, end: tags.any(|tag| tag == b"end"), full, text })
 }
 
 #[cfg(test)]

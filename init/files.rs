@@ -101,7 +101,8 @@ pub fn last_word(run: &Path, logs: &Path, [pod, container]: [&str; 2], state: &s
     if text.is_empty() && failed && or_log.exists() {
         // Kubernetes' bounds: 80 lines and 2048 bytes.
         let log = end_of(&logs.join(pod).join(container).join("0.log"), LOG_BYTES).unwrap_or_default();
-        let lines: Vec<_> = log.split(|&b| b == b'\n').filter_map(cri::parse).collect();
+        let lines: Vec<_> =
+            log.split(|&b| b == b'\n').filter_map(cri::parse).filter(|piece| !piece.end).collect();
         for piece in lines.iter().skip(lines.len().saturating_sub(80)) {
             text.extend_from_slice(piece.text);
             text.extend_from_slice(if piece.full { b"\n" } else { b"" });

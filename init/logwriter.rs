@@ -5,12 +5,13 @@
 //! not written the next writer finds in the pipe. A line that was written and not yet taken out then stands twice.
 //!
 //! A log that cannot be written must not hold up its container: what does not fit on the disk is dropped, and counted, and the
-//! number stands in the log once it can be written again.
+//! number stands in the log once it can be written again. So it is with what a container prints faster than it may
+//! (`log_rate_bytes`). All files together stay below `log_total_bytes`.
 
 use std::fs::{DirBuilder, File, OpenOptions, rename};
 use std::io::Write as _;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -20,9 +21,10 @@ use nix::sys::socket::{MsgFlags, recv};
 use nix::unistd::read;
 
 use crate::cri::{self, Splitter, Stream, TIME_BYTES};
+use crate::logbound::{Bound, Rate};
 use crate::logs::{MESSAGE_BYTES, Message, Pipe};
 use crate::world::World;
-use mote::board::{LOG_FILE_BYTES, LOG_FILES};
+use mote::board::{LOG_FILE_BYTES, LOG_FILES, LOG_RATE_BYTES};
 use mote::sys::file::tee;
 
 /// As much as a pipe holds.
@@ -38,6 +40,7 @@ struct Source<'a> {
 struct Container<'a> {
     sources: [Source<'a>; 2],
     file: LogFile,
+    rate: Rate,
 }
 
 /// Where what is in a pipe can be read without taking it out.
@@ -64,11 +67,13 @@ pub fn run(world: &World, control: &OwnedFd) -> i32 {
             file: LogFile::new(
                 Path::new(world.paths.logs).join(world.pod_name(row.pod)).join(row.name.as_str()),
             ),
+            rate: Rate::new(),
         })
         .collect();
+    let mut bound = Bound::new(Path::new(world.paths.logs));
     let own = [&peek.pipe.read, &peek.pipe.write, control].map(|fd| fd.as_raw_fd());
     keep_only(containers.iter().flat_map(|c| c.sources.iter().map(|s| s.pipe.as_raw_fd())).chain(own));
-    match serve(&mut containers, control, &mut peek) {
+    match serve(&mut containers, control, &mut peek, &mut bound) {
         Ok(()) => 0,
         Err(errno) => {
             log::error!("log writer: {}; PID 1 will start another", mote::error::words(errno));
@@ -92,7 +97,12 @@ fn keep_only(wanted: impl Iterator<Item = RawFd>) {
     }
 }
 
-fn serve(containers: &mut [Container<'_>], control: &OwnedFd, peek: &mut Peek) -> Result<(), Errno> {
+fn serve(
+    containers: &mut [Container<'_>],
+    control: &OwnedFd,
+    peek: &mut Peek,
+    bound: &mut Bound,
+) -> Result<(), Errno> {
     let poll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
     poll.add(control, EpollEvent::new(EpollFlags::EPOLLIN, u64::MAX))?;
     for (i, container) in containers.iter().enumerate() {
@@ -112,6 +122,7 @@ fn serve(containers: &mut [Container<'_>], control: &OwnedFd, peek: &mut Peek) -
                 && let Some(container) = containers.get_mut(number / 2)
             {
                 container.take(number % 2, peek);
+                bound.count(std::mem::take(&mut container.file.written));
                 continue;
             }
             let mut message = [0; MESSAGE_BYTES];
@@ -166,8 +177,16 @@ impl Container<'_> {
         let Some(source) = self.sources.get_mut(k) else { return false };
         let Some(lines) = peek.look(source.pipe) else { return false };
         let now = cri::time(SystemTime::now());
-        let file = &mut self.file;
-        source.lines.feed(lines, &now, &mut |parts| file.append(parts, &now));
+        let (file, rate) = (&mut self.file, &mut self.rate);
+        rate.refill();
+        source.lines.feed(
+            lines,
+            &now,
+            &mut |parts| match rate.take(parts.iter().map(|part| part.len()).sum()) {
+                true => file.append(parts, &now),
+                false => file.limited += 1,
+            },
+        );
         file.write_out();
         let length = lines.len();
         peek.consume(source.pipe, length);
@@ -185,6 +204,7 @@ impl Container<'_> {
         let now = cri::time(SystemTime::now());
         let (sources, file) = (&mut self.sources, &mut self.file);
         sources.iter_mut().for_each(|source| source.lines.flush(&now, &mut |parts| file.append(parts, &now)));
+        file.end(&now);
         file.write_out();
     }
 }
@@ -201,12 +221,28 @@ pub struct LogFile {
     lines: u64,
     /// How many lines were dropped since the last one that was written.
     dropped: u64,
+    /// How many of them because there were too many.
+    limited: u64,
+    /// How much was written since somebody looked.
+    written: u64,
+    /// Whether there is anything since the last end of a run; there may be, at first.
+    printed: bool,
 }
 
 impl LogFile {
     /// The files in `dir`. Nothing is made before there is something to write.
     pub const fn new(dir: PathBuf) -> Self {
-        Self { dir, file: None, size: 0, batch: Vec::new(), lines: 0, dropped: 0 }
+        Self {
+            dir,
+            file: None,
+            size: 0,
+            batch: Vec::new(),
+            lines: 0,
+            dropped: 0,
+            limited: 0,
+            written: 0,
+            printed: true,
+        }
     }
 
     /// Adds one line to the batch; `now` is for a marker.
@@ -222,8 +258,33 @@ impl LogFile {
             self.batch.extend_from_slice(now);
             let _ = writeln!(self.batch, " stderr F mote: {} lines dropped here", self.dropped); // a Vec takes it
         }
+        self.say_limited(now);
+        self.printed = true;
         parts.iter().for_each(|part| self.batch.extend_from_slice(part));
         self.lines += 1;
+    }
+
+    /// Says how many lines were left out since the last one because there were too many.
+    fn say_limited(&mut self, now: &[u8; TIME_BYTES]) {
+        if self.limited > 0 {
+            self.batch.extend_from_slice(now);
+            let (count, rate) = (self.limited, LOG_RATE_BYTES);
+            // A Vec takes it.
+            let _ = writeln!(
+                self.batch,
+                " stderr F mote: {count} lines dropped here: more than {rate} bytes a second"
+            );
+            self.lines += std::mem::take(&mut self.limited); // should the marker be lost too
+        }
+    }
+
+    /// Marks the end of a run that has printed anything.
+    pub fn end(&mut self, now: &[u8; TIME_BYTES]) {
+        self.say_limited(now);
+        if std::mem::take(&mut self.printed) {
+            self.batch.extend_from_slice(now);
+            self.batch.extend_from_slice(cri::END);
+        }
     }
 
     /// Writes the batch.
@@ -232,9 +293,14 @@ impl LogFile {
             return;
         }
         let batch = std::mem::take(&mut self.batch);
+        // It may have been taken away as the oldest of all.
+        if self.file.as_ref().is_some_and(|file| file.metadata().is_ok_and(|meta| meta.nlink() == 0)) {
+            (self.file, self.size) = (None, 0);
+        }
         match self.open().and_then(|mut file| file.write_all(&batch)) {
             Ok(()) => {
                 self.size += batch.len() as u64;
+                self.written += batch.len() as u64;
                 self.dropped = 0;
             }
             Err(_) => {

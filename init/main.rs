@@ -19,6 +19,7 @@ mod kmsg;
 mod limits;
 mod line;
 mod live;
+mod logbound;
 mod logs;
 mod logwriter;
 mod manifest;

@@ -1,4 +1,4 @@
-//! `mote logs [-f] [--tail N] <pod>/<container>`: the log files, oldest first, without what CRI puts before each line. PID 1
+//! `mote logs [-f] [--tail N] [--since T] [--previous] [--timestamps] <pod>/<container>`: the log files, oldest first, without what CRI puts before each line. PID 1
 //! is not asked: the files are there even when it is busy.
 
 use std::collections::VecDeque;
@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use mote::cli::options::{Kind, Opt};
 use mote::cli::{Command, Context};
@@ -28,7 +28,20 @@ pub const COMMAND: Command = Command {
     options: &[
         super::RUN,
         Opt { name: "follow", short: Some('f'), kind: Kind::Flag, about: "and what it prints from now on" },
+        Opt {
+            name: "previous",
+            short: Some('p'),
+            kind: Kind::Flag,
+            about: "what the last run of it that has ended has printed",
+        },
+        Opt {
+            name: "since",
+            short: None,
+            kind: Kind::Value("TIME"),
+            about: "from then on: 10s, 5m, 2h, 1d ago, or a time such as 2026-01-31T12:00:00Z",
+        },
         Opt { name: "tail", short: None, kind: Kind::Value("N"), about: "the last N lines alone" },
+        Opt { name: "timestamps", short: None, kind: Kind::Flag, about: "with the time of each line" },
     ],
     count: (1, 1),
     run,
@@ -42,20 +55,88 @@ fn run(context: &Context<'_>) -> Result<i32> {
         .map(|n| n.parse::<usize>().map_err(|_| context.wrong("tail", "expected a number of lines")));
     let (pod, container) = super::target(context)?;
     let dir = Host::of(context).logs.join(pod.as_str()).join(container.as_str());
-    print(&dir, context.options.has("follow"), tail.transpose()?, &|| ()).map(|()| 0)
+    let since = context.options.text("since").map(|text| {
+        since(&text).ok_or_else(|| {
+            context.wrong("since", "expected 10s, 5m, 2h, 1d or a time such as 2026-01-31T12:00:00Z")
+        })
+    });
+    let mut filter = Filter {
+        since: since.transpose()?.unwrap_or_default(),
+        timestamps: context.options.has("timestamps"),
+        run: None,
+    };
+    if context.options.has("previous") {
+        if context.options.has("follow") {
+            return Err(context.wrong(
+                "previous",
+                "nothing more comes of a run that has ended, so there is nothing to follow",
+            ));
+        }
+        let ended = count_runs(&dir)?;
+        let last = ended.checked_sub(1);
+        filter.run = Some(last.ok_or_else(|| context.wrong("previous", "no run of it has ended yet"))?);
+    }
+    print(&dir, context.options.has("follow"), tail.transpose()?, filter, &|| ()).map(|()| 0)
+}
+
+/// Which lines are printed, and how.
+#[derive(Debug, Clone, Default)]
+struct Filter {
+    /// Those from this time on, as it is written in the files; so compared, as it always has the same places.
+    since: Vec<u8>,
+    /// With the time.
+    timestamps: bool,
+    /// Those of this run alone; the first in the files is 0.
+    run: Option<usize>,
+}
+
+/// The time that `--since` means, as it is written in log files.
+fn since(text: &str) -> Option<Vec<u8>> {
+    if let Some(number) =
+        text.strip_suffix(['s', 'm', 'h', 'd']).and_then(|number| number.parse::<u64>().ok())
+    {
+        let unit = match text.as_bytes().last()? {
+            b's' => 1,
+            b'm' => 60,
+            b'h' => 3600,
+            _ => 86_400,
+        };
+        let ago = Duration::from_secs(number.checked_mul(unit)?);
+        // Before 1970 is before all of them.
+        return Some(
+            cri::time(SystemTime::now().checked_sub(ago).unwrap_or(SystemTime::UNIX_EPOCH)).to_vec(),
+        );
+    }
+    // 2026-01-31T12:00:00Z, in UTC as the files have it, or the first part of that.
+    let digits = text.strip_suffix('Z').unwrap_or(text);
+    let form = "0000-00-00T00:00:00.000000000";
+    let same = |(a, b): (char, char)| if b == '0' { a.is_ascii_digit() } else { a == b };
+    let fits = digits.len() >= 10 && digits.len() <= form.len() && digits.chars().zip(form.chars()).all(same);
+    fits.then(|| digits.as_bytes().to_vec())
+}
+
+/// How many runs have ended of which there is a line.
+fn count_runs(dir: &Path) -> Result<usize> {
+    let mut out = Output::new(Some(0), Filter { run: Some(usize::MAX), ..Filter::default() });
+    for path in files(dir)? {
+        if let Ok(file) = File::open(&path) {
+            out.copy(&mut BufReader::new(file))?;
+        }
+    }
+    Ok(out.runs)
 }
 
 /// Prints what comes from now on, which is when `ready` is called. Returns a failure alone.
 pub fn follow(dir: &Path, ready: &dyn Fn()) -> Result<()> {
     let there = || dir.join("0.log").exists();
     if there() {
-        return print(dir, true, Some(0), ready);
+        return print(dir, true, Some(0), Filter::default(), ready);
     }
     ready();
     while !there() {
         std::thread::sleep(LOOK);
     }
-    print(dir, true, None, &|| ())
+    print(dir, true, None, Filter::default(), &|| ())
 }
 
 /// The files of one container, oldest first.
@@ -74,8 +155,8 @@ fn files(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(numbered.into_iter().rev().map(|(_, path)| path).collect())
 }
 
-fn print(dir: &Path, follow: bool, tail: Option<usize>, ready: &dyn Fn()) -> Result<()> {
-    let mut out = Output::new(tail);
+fn print(dir: &Path, follow: bool, tail: Option<usize>, filter: Filter, ready: &dyn Fn()) -> Result<()> {
+    let mut out = Output::new(tail, filter);
     let mut reader = None;
     for path in files(dir)? {
         // Rotation may take a file away between the listing and here.
@@ -116,11 +197,18 @@ struct Output {
     /// What has been read of a line in the file, and of a line that comes in pieces.
     line: Vec<u8>,
     piece: Vec<u8>,
+    filter: Filter,
+    /// How many runs have ended so far that had a line, and whether the present one has.
+    runs: usize,
+    has_line: bool,
+    /// Whether what comes goes on with a line.
+    within: bool,
 }
 
 impl Output {
-    fn new(tail: Option<usize>) -> Self {
-        Self { tail: tail.map(|n| (n, VecDeque::new())), line: Vec::new(), piece: Vec::new() }
+    fn new(tail: Option<usize>, filter: Filter) -> Self {
+        let tail = tail.map(|n| (n, VecDeque::new()));
+        Self { tail, line: Vec::new(), piece: Vec::new(), filter, runs: 0, has_line: false, within: false }
     }
 
     /// Prints what can be read.
@@ -131,7 +219,20 @@ impl Output {
             }
             let line = std::mem::take(&mut self.line);
             match cri::parse(&line) {
+                Some(piece) if piece.end => {
+                    self.runs += usize::from(std::mem::take(&mut self.has_line));
+                }
                 Some(piece) => {
+                    self.has_line = true;
+                    let other_run = self.filter.run.is_some_and(|run| run != self.runs);
+                    if other_run || *piece.time < *self.filter.since {
+                        continue;
+                    }
+                    if self.filter.timestamps && !self.within {
+                        self.piece.extend_from_slice(piece.time);
+                        self.piece.push(b' ');
+                    }
+                    self.within = !piece.full;
                     self.piece.extend_from_slice(piece.text);
                     if piece.full {
                         self.piece.push(b'\n');
@@ -172,7 +273,7 @@ impl Output {
 /// The last `most` lines, for the demo.
 pub fn last(host: &Host, pod: &str, container: &str, most: usize) -> Result<Vec<String>> {
     let dir = host.logs.join(pod).join(container);
-    let mut out = Output::new(Some(most));
+    let mut out = Output::new(Some(most), Filter::default());
     for path in files(&dir)? {
         if let Ok(file) = File::open(&path) {
             out.copy(&mut BufReader::new(file))?;

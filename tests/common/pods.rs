@@ -209,10 +209,11 @@ impl Supervisor {
         }
     }
 
-    /// The log file of container `name` as it is.
+    /// The log file of container `name`, without the lines that mark the end of a run.
     pub fn log(&self, name: &str) -> String {
         let bytes = fs::read(self.logs.join(name).join("0.log")).unwrap_or_default();
-        String::from_utf8_lossy(&bytes).into_owned()
+        let text = String::from_utf8_lossy(&bytes);
+        text.split_inclusive('\n').filter(|line| !line.ends_with(" stdout F:end \n")).collect()
     }
 
     /// What the supervisor has logged.

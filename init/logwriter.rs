@@ -130,11 +130,11 @@ fn serve(
                 Ok(MESSAGE_BYTES) => match Message::decode(message) {
                     Message::Flush(i) => {
                         if let Some(container) = containers.get_mut(i) {
-                            container.finish(peek);
+                            container.finish(peek, true);
                         }
                     }
                     Message::Finish => {
-                        containers.iter_mut().for_each(|container| container.finish(peek));
+                        containers.iter_mut().for_each(|container| container.finish(peek, false));
                         return Ok(());
                     }
                 },
@@ -194,7 +194,8 @@ impl Container<'_> {
     }
 
     /// Moves all there is and ends the last line. Bounded: the next run of the container may be printing already.
-    fn finish(&mut self, peek: &mut Peek) {
+    /// `ended` says that the run has ended, which the log is to show then.
+    fn finish(&mut self, peek: &mut Peek, ended: bool) {
         for k in 0..self.sources.len() {
             let mut moved = 0;
             while moved < 16 && self.take(k, peek) {
@@ -204,7 +205,9 @@ impl Container<'_> {
         let now = cri::time(SystemTime::now());
         let (sources, file) = (&mut self.sources, &mut self.file);
         sources.iter_mut().for_each(|source| source.lines.flush(&now, &mut |parts| file.append(parts, &now)));
-        file.end(&now);
+        if ended {
+            file.end(&now);
+        }
         file.write_out();
     }
 }

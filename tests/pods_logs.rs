@@ -98,3 +98,40 @@ fn a_flood_of_100_megabytes_is_bounded_marked_and_does_not_move_the_supervisor()
     assert!(files.len() == 2 && files.iter().all(|size| *size <= 262_144), "{files:?}");
     pods.stop();
 }
+
+#[test]
+fn a_writer_that_is_killed_during_a_flood_loses_no_line() {
+    // 8,000 lines in bursts: they fit in the files, and many are in the pipe when the writer dies.
+    let script = "n=0; while [ $n -lt 8000 ]; do echo line $n; n=$((n+1)); [ $((n % 1000)) = 0 ] && sleep 0.5; done; \
+                  echo end; sleep 1000";
+    let pods = running(script, "Never");
+    let writer = || -> Option<i32> {
+        let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", pods.pid())).ok()?;
+        let mut children = children.split_whitespace().filter_map(|pid| pid.parse::<i32>().ok());
+        children.find(|pid| {
+            fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "mote-logs\n")
+        })
+    };
+    let mut killed = Vec::new();
+    let end = Instant::now() + Duration::from_secs(60);
+    while !pods.log("web/a").contains(" stdout F end\n") {
+        assert!(Instant::now() < end, "{}", pods.said());
+        if let Some(pid) = writer().filter(|pid| !killed.contains(pid)) {
+            std::thread::sleep(Duration::from_millis(150 + 70 * killed.len() as u64 % 300));
+            let _ =
+                nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+            killed.push(pid);
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(killed.len() >= 3, "{killed:?}");
+    let text = logs(&pods, &[]);
+    let mut lines: Vec<u32> =
+        text.lines().filter_map(|line| line.strip_prefix("line ")?.parse().ok()).collect();
+    lines.sort_unstable();
+    let all = lines.len();
+    lines.dedup();
+    println!("{} writers killed, {} lines doubled", killed.len(), all - lines.len());
+    assert_eq!(lines, (0..8000).collect::<Vec<_>>());
+    pods.stop();
+}

@@ -7,6 +7,8 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
+use crate::sys::process::describe;
+
 /// How much of a path an error keeps; its end tells more than its beginning.
 pub const PATH_TAIL: usize = 88;
 
@@ -272,7 +274,7 @@ pub fn words(errno: Errno) -> &'static str {
         Errno::ENOEXEC => "exec format error",
         Errno::EOPNOTSUPP => "operation not supported",
         Errno::ENOSYS => "function not implemented (needs Linux 5.10, and no filter that hides system calls)",
-        other => other.desc(),
+        other => describe(other),
     }
 }
 

@@ -327,6 +327,10 @@ const SIGRTMIN: i32 = 34;
 /// The last signal there is.
 const SIGRTMAX: i32 = 64;
 
+/// The names of the signals from 1 on; signal(7), for the architectures that mote is built for.
+const SIGNALS: &str = "HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT STOP TSTP TTIN \
+    TTOU URG XCPU XFSZ VTALRM PROF WINCH IO PWR SYS";
+
 /// A signal by number (`9`), name (`KILL`, `SIGKILL`) or real-time name (`RTMIN+3`, `SIGRTMAX-1`); signal(7).
 pub fn signal(word: &str) -> Option<i32> {
     if let Ok(number) = word.parse::<i32>() {
@@ -339,7 +343,7 @@ pub fn signal(word: &str) -> Option<i32> {
         (_, Some("")) => SIGRTMAX,
         (Some(more), _) => SIGRTMIN + more.strip_prefix('+')?.parse::<u8>().map(i32::from).ok()?,
         (_, Some(less)) => SIGRTMAX - less.strip_prefix('-')?.parse::<u8>().map(i32::from).ok()?,
-        _ => format!("SIG{name}").parse::<nix::sys::signal::Signal>().ok()? as i32,
+        _ => (1..).zip(SIGNALS.split(' ')).find(|(_, signal)| *signal == name)?.0,
     };
     (1..=SIGRTMAX).contains(&number).then_some(number)
 }
@@ -390,6 +394,9 @@ mod tests {
             ("64", 64),
         ] {
             assert_eq!(signal(word), Some(number), "{word}");
+        }
+        for known in nix::sys::signal::Signal::iterator() {
+            assert_eq!(signal(known.as_str()), Some(known as i32));
         }
         for word in ["", "0", "65", "-1", "SIG", "SIGFOO", "RTMIN+31", "RTMAX-64", "RTMIN-1", "KILL "] {
             assert_eq!(signal(word), None, "{word}");

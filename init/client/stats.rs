@@ -87,7 +87,7 @@ fn run(context: &Context<'_>) -> Result<i32> {
         let mut now = samples(&host, wanted.as_deref())?;
         now.iter_mut().for_each(|sample| sample.compare(&before));
         if let Some(wanted) = wanted.as_deref().filter(|_| now.is_empty() && !live) {
-            return Err(context.usage(&format!("no container of {wanted:?} runs")));
+            return Err(context.usage(&format!("no container of \"{wanted}\" runs")));
         }
         before.clone_from(&now);
         if live {

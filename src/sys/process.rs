@@ -71,6 +71,13 @@ pub fn setdomainname(name: &CStr) -> Result<(), Errno> {
     checked(unsafe { syscall!(Sysno::setdomainname, bytes, len) }).map(drop)
 }
 
+/// `strerror(3)`: an errno in the C library's words, which std has linked in already.
+pub fn describe(errno: Errno) -> &'static str {
+    // SAFETY: musl's texts are constants, and so are glibc's of the numbers that it knows, which Errno's are; one thread.
+    let text = unsafe { CStr::from_ptr(libc::strerror(errno as i32)) };
+    text.to_str().unwrap_or_default()
+}
+
 /// `_exit(2)`: ends the process at once; nothing of the parent's copied state is flushed or dropped.
 pub fn exit_now(status: i32) -> ! {
     // SAFETY: _exit takes an integer and does not return.

@@ -110,7 +110,11 @@ impl Host {
         let limit = TimeVal::seconds(ANSWER_S);
         socket::setsockopt(&fd, sockopt::ReceiveTimeout, &limit).during("setsockopt", &*path)?;
         let question = format!(r#"{{"version":1,"request":"{request}"{more}}}"#);
-        socket::send(fd.as_raw_fd(), question.as_bytes(), MsgFlags::MSG_NOSIGNAL).during("send", &*path)?;
+        match socket::send(fd.as_raw_fd(), question.as_bytes(), MsgFlags::MSG_NOSIGNAL) {
+            // It may have hung up before the question; why, is there to be read.
+            Err(Errno::EPIPE) => {}
+            sent => drop(sent.during("send", &*path)?),
+        }
         Ok(Answer(fd))
     }
 }
@@ -132,9 +136,12 @@ impl Answer {
 
     fn receive(&self, flags: MsgFlags) -> Result<Option<Vec<u8>>> {
         let mut packet = vec![0; PACKET_BYTES];
+        let mut reset = false;
         let length = loop {
             match socket::recv(self.0.as_raw_fd(), &mut packet, flags) {
                 Err(Errno::EINTR) => {}
+                // It hung up before it had read the question. The kernel says so once, before what it said itself.
+                Err(Errno::ECONNRESET) if !reset => reset = true,
                 Err(Errno::EAGAIN) => return Err(Errno::ETIMEDOUT).during("recv", SOCKET),
                 Err(Errno::ECONNRESET) => return Ok(None),
                 other => break other.during("recv", SOCKET)?,

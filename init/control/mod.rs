@@ -32,6 +32,9 @@ use request::Request;
 /// The longest packet, either way.
 pub const PACKET_BYTES: usize = 1024;
 
+/// How long nothing more is said once somebody was turned away.
+const QUIET_MS: u64 = 10_000;
+
 /// How long a client may take over everything.
 const CLIENT_MS: u64 = 5_000;
 
@@ -41,6 +44,8 @@ pub struct Control {
     /// std's listener for streams; `accept(2)` is the same for packets.
     listener: Option<UnixListener>,
     clients: [Option<Client>; CONTROL_CLIENTS],
+    /// Until when nothing is said about those who are turned away.
+    quiet_until_ms: u64,
 }
 
 /// One connection.
@@ -57,7 +62,7 @@ type Packet = heapless::String<PACKET_BYTES>;
 impl Control {
     /// Not open.
     pub const fn new() -> Self {
-        Self { listener: None, clients: [const { None }; CONTROL_CLIENTS] }
+        Self { listener: None, clients: [const { None }; CONTROL_CLIENTS], quiet_until_ms: 0 }
     }
 
     /// When the next client has used up its time.
@@ -89,7 +94,12 @@ pub fn accept(world: &mut World, now_ms: u64) {
         return;
     }
     let fd = OwnedFd::from(stream);
-    if !is_allowed(fd.as_fd()) {
+    if let Err(peer) = allowed(fd.as_fd()) {
+        // One that comes again and again gets a line now and then, not one each time.
+        if now_ms >= world.control.quiet_until_ms {
+            world.control.quiet_until_ms = now_ms.saturating_add(QUIET_MS);
+            warn!("control: uid {} pid {} turned away", peer.uid(), peer.pid());
+        }
         return;
     }
     let free = world.control.clients.iter_mut().enumerate().find(|(_, place)| place.is_none());
@@ -102,20 +112,19 @@ pub fn accept(world: &mut World, now_ms: u64) {
     }
 }
 
-/// Whether the peer is root, and not in a container: root of a container that was given this directory is no root here.
-fn is_allowed(fd: BorrowedFd<'_>) -> bool {
-    let Ok(peer) = socket::getsockopt(&fd, sockopt::PeerCredentials) else { return false };
+/// That the peer is root, and not in a container: root of a container that was given this directory is no root here.
+/// Otherwise who it is.
+fn allowed(fd: BorrowedFd<'_>) -> Result<(), socket::UnixCredentials> {
+    let Ok(peer) = socket::getsockopt(&fd, sockopt::PeerCredentials) else {
+        return Err(socket::UnixCredentials::new());
+    };
     let mut path = heapless::String::<32>::new();
     let here = stat(c"/proc/self/ns/pid").map(|stat| stat.st_ino);
     let there = match write!(path, "/proc/{}/ns/pid", peer.pid()) {
         Ok(()) => stat(path.as_str()).map(|stat| stat.st_ino),
         Err(_) => Err(Errno::ENAMETOOLONG),
     };
-    let allowed = peer.uid() == 0 && here.is_ok() && here == there;
-    if !allowed {
-        warn!("control: uid {} pid {} turned away", peer.uid(), peer.pid());
-    }
-    allowed
+    if peer.uid() == 0 && here.is_ok() && here == there { Ok(()) } else { Err(peer) }
 }
 
 /// Drops the clients that have used up their time.
@@ -138,7 +147,10 @@ pub fn serve(world: &mut World, i: usize, now_ms: u64) {
     let Some(Some(client)) = world.control.clients.get_mut(i) else { return };
     if client.sent.is_none() {
         let mut bytes = [0; PACKET_BYTES];
-        match socket::recv(client.fd.as_raw_fd(), &mut bytes, MsgFlags::MSG_DONTWAIT) {
+        // A longer packet has its own length, and then is none at all. Descriptors that come along are closed by the
+        // kernel, as there is no room for them.
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_TRUNC;
+        match socket::recv(client.fd.as_raw_fd(), &mut bytes, flags) {
             Err(Errno::EAGAIN | Errno::EINTR) => return,
             Err(_) | Ok(0) => return drop_client(world, i),
             Ok(length) => match Request::read(bytes.get(..length).unwrap_or(b"")) {

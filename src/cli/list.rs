@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use super::options::{Kind, Opt};
 use super::{Command, Context};
 use crate::container;
-use crate::error::Result;
+use crate::error::{Result, put_visible};
 use crate::output;
 use crate::state::{Record, Status};
 
@@ -42,7 +42,9 @@ fn run(context: &Context<'_>) -> Result<i32> {
             let row = |record: &Record| {
                 let status = record.status_now();
                 let pid = if status == Status::Stopped { 0 } else { record.pid.as_raw() };
-                let bundle = record.bundle.display().to_string();
+                let mut bundle = String::new();
+                let path = record.bundle.to_string_lossy();
+                let _ = path.chars().try_for_each(|c| put_visible(&mut bundle, c)); // to a String
                 let (id, created) = (record.id.as_str().to_owned(), record.created.clone());
                 [id, pid.to_string(), status.word().to_owned(), bundle, created, owned(record)]
             };

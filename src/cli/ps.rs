@@ -94,11 +94,11 @@ fn row(pid: i32) -> Option<String> {
         line.split_whitespace().next()
     };
     let args = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-    let args = String::from_utf8_lossy(&args).trim_end_matches('\0').replace('\0', " ");
-    let mut command = String::new();
+    let mut args = String::from_utf8_lossy(&args).trim_end_matches('\0').replace('\0', " ");
     if args.is_empty() {
-        command = format!("[{}]", field("Name:")?);
+        args = format!("[{}]", field("Name:")?);
     }
+    let mut command = String::new();
     // What a container calls its processes must not move the cursor.
     args.chars().try_for_each(|c| crate::error::put_visible(&mut command, c)).ok()?;
     Some(format!("{:<9}{pid:<9}{:<9}{command}\n", field("Uid:")?, field("PPid:")?))

@@ -271,6 +271,32 @@ fn a_cgroup_where_others_live_is_refused_and_left_alone() {
 }
 
 #[test]
+fn a_frozen_cgroup_is_refused_and_left_alone() {
+    mote_only!("under runc 1.1 the container never starts");
+    let t = Test::new();
+    for (mount, file, frozen, thawed) in
+        [("unified", "cgroup.freeze", "1", "0"), ("freezer", "freezer.state", "FROZEN", "THAWED")]
+    {
+        let mount = Path::new("/sys/fs/cgroup").join(mount);
+        if !mount.join("cgroup.procs").exists() {
+            common::skipped(&format!("{file}: this host has no {}", mount.display()));
+            continue;
+        }
+        let (config, path) = limited(&t, &["true"], json!({}));
+        let directory = mount.join(&path);
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join(file), frozen).unwrap();
+        let says = format!("{}: reads {frozen}, expected an empty cgroup", directory.join(file).display());
+        t.run(&config).fails_saying(&[&says]);
+        assert_eq!(read(directory.join(file)), frozen, "it was let go");
+        fs::write(directory.join(file), thawed).unwrap();
+        fs::remove_dir(&directory).unwrap();
+        remove_parents(&path);
+        t.assert_nothing_left();
+    }
+}
+
+#[test]
 fn cgroups_that_a_container_has_made_go_with_it() {
     let Some(pids) = hierarchy("pids") else { return };
     let t = Test::new();

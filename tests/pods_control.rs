@@ -365,3 +365,23 @@ fn attach_types_to_a_container_and_shows_what_it_prints() {
     pods.mote(["attach", "p/other"]).run().fails_saying(&["there is no such container"]);
     pods.stop();
 }
+
+#[test]
+fn a_pod_is_removed_with_its_manifest() {
+    let pods = shell();
+    pods.bundle("other", &spec(&["sleep", "1000"]));
+    pods.pod(
+        "keep",
+        json!({"terminationGracePeriodSeconds": 0, "containers": [{"name": "b", "image": "other"}]}),
+    );
+    pods.mote(["reload"]).run().ok();
+    let kept = pods.wait("keep/b", "running")["pid"].clone();
+    pods.mote(["pod", "rm", "nobody"]).run().fails_saying(&["there is no pod nobody"]);
+    pods.mote(["pod", "rm", "web"]).run().ok();
+    let all = pods.ps();
+    let names: Vec<_> = all["pods"].as_array().unwrap().iter().map(|row| row["pod"].clone()).collect();
+    assert_eq!(names, ["keep"], "{all}");
+    assert!(!pods.manifests.join("web.json").exists());
+    assert_eq!(pods.container("keep/b")["pid"], kept, "another pod was touched");
+    pods.stop();
+}

@@ -1,10 +1,11 @@
 //! `mote pod`: pods as a whole.
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
 
 use mote::cli::options::{Kind, Opt};
 use mote::cli::{Command, Context};
-use mote::error::Result;
+use mote::error::{During as _, Result};
 use mote::output;
 
 use super::packet::{self, Packet};
@@ -17,8 +18,8 @@ use crate::{files, history};
 /// `pod`
 pub const COMMAND: Command = Command {
     name: "pod",
-    arguments: "<ls|describe|start|stop|restart> [pod...]",
-    about: "list, describe, start, stop or restart pods",
+    arguments: "<ls|describe|start|stop|restart|rm> [pod...]",
+    about: "list, describe, start, stop, restart or remove pods",
     options: &[
         super::RUN,
         Opt { name: "output", short: Some('o'), kind: Kind::Value("OUTPUT"), about: "ls, describe: json" },
@@ -28,7 +29,12 @@ pub const COMMAND: Command = Command {
             kind: Kind::Value("SECONDS"),
             about: "stop, restart: from SIGTERM to SIGKILL (terminationGracePeriodSeconds)",
         },
-        Opt { name: "no-wait", short: None, kind: Kind::Flag, about: "stop: return before it has stopped" },
+        Opt {
+            name: "no-wait",
+            short: None,
+            kind: Kind::Flag,
+            about: "stop, rm: return before it has stopped",
+        },
     ],
     count: (1, 64),
     run,
@@ -42,11 +48,12 @@ fn run(context: &Context<'_>) -> Result<i32> {
         ("ls", true) => list(context, &host)?,
         ("describe", false) => describe(context, &host, pods)?,
         ("start" | "stop" | "restart", false) => order(context, &host, verb, pods)?,
+        ("rm", false) => remove(context, &host, pods)?,
         ("ls", false) => return Err(context.usage("ls: expected no pod")),
-        ("describe" | "start" | "stop" | "restart", true) => {
+        ("describe" | "start" | "stop" | "restart" | "rm", true) => {
             return Err(context.usage(&format!("{verb}: expected the name of a pod")));
         }
-        _ => return Err(context.usage("expected ls, describe, start, stop or restart")),
+        _ => return Err(context.usage("expected ls, describe, start, stop, restart or rm")),
     }
     Ok(0)
 }
@@ -69,6 +76,31 @@ fn order<S: AsRef<str>>(context: &Context<'_>, host: &Host, verb: &str, pods: &[
         if listing.containers.iter().filter(meant).all(|row| row.is("state", "done")) {
             break;
         }
+        watch.wait()?;
+    }
+    Ok(())
+}
+
+/// Removes the manifest of each pod, and so the pod; waits until it is gone.
+fn remove<S: AsRef<str>>(context: &Context<'_>, host: &Host, pods: &[S]) -> Result<()> {
+    let mut watch = Watch::new(host)?;
+    let listing = ps::ask(host)?;
+    let directory = PathBuf::from(listing.supervisor.text("manifests"));
+    let mut files = Vec::new();
+    for pod in pods.iter().map(AsRef::as_ref) {
+        let row = listing.pods.iter().find(|row| row.is("pod", pod));
+        let file = row.and_then(|row| row.get("file")).filter(|file| !file.is_empty() && !file.contains('/'));
+        let Some(file) = file else {
+            return Err(context.usage(&format!("rm: there is no pod {} with a manifest", visible(pod))));
+        };
+        files.push(directory.join(file));
+    }
+    for file in &files {
+        std::fs::remove_file(file).during("unlink", &**file)?;
+    }
+    host.order("reload", "")?;
+    let left = |row: &Packet| pods.iter().any(|pod| row.is("pod", pod.as_ref()));
+    while !context.options.has("no-wait") && ps::ask(host)?.pods.iter().any(left) {
         watch.wait()?;
     }
     Ok(())

@@ -2,6 +2,7 @@
 //! may be left. A pod that asks for none of them has none.
 
 use std::io::{Read as _, Seek as _, SeekFrom};
+use std::net::Ipv4Addr;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -9,22 +10,41 @@ use std::path::{Path, PathBuf};
 use mote::error::{During as _, Result};
 use mote::sys::file;
 use nix::fcntl::OFlag;
+use nix::unistd::{AccessFlags, access};
 
 use crate::amend::Bind;
 use crate::cri;
-use crate::manifest::{Container, Pod};
+use crate::manifest::{Container, Mode, Pod};
+use crate::network::address;
+use crate::paths::Paths;
 use crate::volumes::{Places, path_of, private};
 
 /// As much of a last word as counts; Kubernetes' own bound.
 const MESSAGE_BYTES: usize = 4096;
 
-/// Makes and opens what `container` is to have; what it mounts itself is left alone.
-pub fn open(places: &Places, pod: &Pod, container: &Container, binds: &mut Vec<Bind>) -> Result<()> {
+/// Makes and opens what `container` is to have; what it mounts itself is left alone. A pod on a network has `/etc/hosts` and
+/// the device's `/etc/resolv.conf` without being asked, where `root`, the root of its files, has room for them.
+pub fn open(
+    paths: &Paths,
+    places: &Places,
+    (pod, container): (&Pod, &Container),
+    root: &Path,
+    binds: &mut Vec<Bind>,
+) -> Result<()> {
     let is_mounted = |binds: &[Bind], target: &str| binds.iter().any(|bind| bind.target == target);
-    if !pod.aliases.is_empty() && !is_mounted(binds, "/etc/hosts") {
+    let networked = matches!(pod.network.mode, Mode::Bridge | Mode::Macvlan | Mode::Cni);
+    // A file to bind on, or a directory where one can be made.
+    let has_room = |name: &str| {
+        let etc = root.join("etc");
+        let meta = std::fs::symlink_metadata(etc.join(name));
+        meta.map_or_else(|_| access(&etc, AccessFlags::W_OK).is_ok(), |meta| meta.is_file())
+    };
+    let unasked = networked && has_room("hosts");
+    if (!pod.aliases.is_empty() || unasked) && !is_mounted(binds, "/etc/hosts") {
         let device = if pod.host_network { std::fs::read_to_string("/etc/hosts").ok() } else { None };
         let name = pod.hostname.as_ref().unwrap_or(&pod.name);
-        let text = hosts(device, name.as_str(), &pod.aliases);
+        let own = if networked { address(paths, pod.name.as_str()) } else { None };
+        let text = hosts(device, own.unwrap_or(Ipv4Addr::LOCALHOST), name.as_str(), &pod.aliases);
         binds.push(one(places, "hosts", text.as_bytes(), "/etc/hosts")?);
     }
     if let Some(dns) = &pod.dns
@@ -32,6 +52,12 @@ pub fn open(places: &Places, pod: &Pod, container: &Container, binds: &mut Vec<B
     {
         let device = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
         binds.push(one(places, "resolv.conf", dns.text(&device).as_bytes(), "/etc/resolv.conf")?);
+    }
+    if networked && pod.dns.is_none() && has_room("resolv.conf") && !is_mounted(binds, "/etc/resolv.conf") {
+        let device = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+        if !device.is_empty() {
+            binds.push(one(places, "resolv.conf", device.as_bytes(), "/etc/resolv.conf")?);
+        }
     }
     if let Some(message) = &container.message
         && !is_mounted(binds, &message.path)
@@ -65,14 +91,15 @@ fn one(places: &Places, name: &str, text: &[u8], target: &str) -> Result<Bind> {
 }
 
 /// `/etc/hosts` as kubelet makes it.
-fn hosts(device: Option<String>, name: &str, aliases: &str) -> String {
-    let own = || {
+fn hosts(device: Option<String>, own: Ipv4Addr, name: &str, aliases: &str) -> String {
+    let kubelets = || {
         format!(
             "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\nfe00::0\tip6-mcastprefix\n\
-             fe00::1\tip6-allnodes\nfe00::2\tip6-allrouters\n127.0.0.1\t{name}\n"
+             fe00::1\tip6-allnodes\nfe00::2\tip6-allrouters\n{own}\t{name}\n"
         )
     };
-    format!("{}\n# Entries added by HostAliases.\n{aliases}", device.unwrap_or_else(own))
+    let all = device.unwrap_or_else(kubelets);
+    if aliases.is_empty() { all } else { format!("{all}\n# Entries added by HostAliases.\n{aliases}") }
 }
 
 /// Where the last word of a container is: of this run, and of the one before; and a file that is there when the end of its log

@@ -132,6 +132,7 @@ fn supervise(paths: &'static Paths, _lock: Flock<File>) -> Result<i32> {
     let world = &mut World::new(paths, pods, units, until_ms);
     boot::load(world);
     namespaces::sweep(paths, world.pods);
+    volumes::sweep_memory(paths, &|name| world.pods.iter().any(|pod| pod.name.as_str() == name));
     world.begin(clock::now_ms());
     world.open_poll().during("epoll", "")?;
     let sources = Sources::open(world).during("signalfd, timerfd", "")?;

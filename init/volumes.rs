@@ -256,6 +256,17 @@ pub fn sweep(paths: &Paths, known: &dyn Fn(&str) -> bool) {
     }
 }
 
+/// Removes what pods that are none of those `known` have in memory: of a supervisor that was killed.
+pub fn sweep_memory(paths: &Paths, known: &dyn Fn(&str) -> bool) {
+    for entry in std::fs::read_dir(Path::new(paths.run).join("pods")).into_iter().flatten().flatten() {
+        if let Some(name) = entry.file_name().to_str().filter(|name| !known(name))
+            && let Err(e) = remove(paths, name, false)
+        {
+            log::warn!("{e}; what pod {name} had in memory stays");
+        }
+    }
+}
+
 /// Removes a directory with all in it, however deep: containers have made it, so nothing of it is followed, and no depth takes
 /// more memory or descriptors than another. One that is not there is fine.
 fn remove_tree(path: &Path) -> Result<()> {

@@ -50,7 +50,8 @@ fn find(paths: &Paths, pod: &Pod, container: &Container, bundle: &Path, spec: &S
         found.capabilities = capabilities();
     }
     places.open(pod, container, &mut found.binds)?;
-    files::open(&places, pod, container, &mut found.binds)?;
+    let root = spec.root.as_ref().map_or_else(String::new, |root| root.path.decode());
+    files::open(paths, &places, (pod, container), &bundle.join(root), &mut found.binds)?;
     let wanted = spec.mounts.iter().any(|mount| mount.destination == SHARED_MEMORY);
     let over = found.binds.iter().any(|bind| bind.target == SHARED_MEMORY);
     if (pod.host_ipc || namespaces::is_shared(pod)) && wanted && !over {

@@ -91,6 +91,12 @@ pub fn attach(paths: &Paths, pod: &Pod, home: &File, pin: &Pin) -> Result<()> {
     result
 }
 
+/// The address that a pod has been given.
+pub fn address(paths: &Paths, pod: &str) -> Option<std::net::Ipv4Addr> {
+    let record = Records::of(paths).read(pod).ok()??;
+    Some(record.address).filter(|address| !address.is_unspecified())
+}
+
 /// Takes back what was made for the pod `name`, which may be gone already. Idempotent. The process is in the device's network
 /// namespace.
 pub fn detach(paths: &Paths, name: &str) -> Result<()> {

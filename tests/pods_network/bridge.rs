@@ -21,6 +21,14 @@ fn two_pods_on_the_bridge_reach_each_other_and_the_outside() {
     let said = device.ask("one", "192.0.2.9", 7);
     assert!(said.ends_with(", you are 192.0.2.1"), "{said}");
     drop(server);
+    // A name of its own, and the device's way to find others.
+    let of = |pod: &str, file: &str| device.pods.oci(["exec", &format!("{pod}_a"), "cat", file]).run();
+    assert!(of("one", "/etc/hosts").ok().contains(&format!("{one}\tone\n")));
+    let resolver = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    if !resolver.is_empty() {
+        assert_eq!(of("one", "/etc/resolv.conf").ok(), resolver);
+    }
+    assert_ne!(of("alone", "/etc/hosts").code(), 0, "files nobody has asked for");
     // A pod without the annotation has lo alone.
     assert_eq!(device.inside("alone", "ip -o link | wc -l"), "1");
     device.stop();
@@ -75,6 +83,30 @@ fn an_address_is_the_pods_for_as_long_as_it_is_there() {
     assert!(said.contains(&format!("10.190.0.11 is taken by pod {winner}")), "{said}");
     let (_, said) = device.one_of(["one", "d-late"]);
     assert!(said.contains("no address is left of 10.190.0.10 to 10.190.0.10"), "{said}");
+    device.stop();
+}
+
+#[test]
+fn a_pod_that_is_removed_gives_back_what_it_had() {
+    let device = Device::new(json!({"range": "10.190.0.10-10.190.0.11"}));
+    device.pod("old", "serve", bridge(), json!([{"containerPort": 80, "hostPort": 8080}]));
+    device.pod("other", "sleep", bridge(), json!([]));
+    device.start(&["old", "other"]);
+    let address = device.address("old");
+    fs::remove_file(device.pods.manifests.join("old.json")).unwrap();
+    let end = Instant::now() + Duration::from_secs(10);
+    while ["network", "netns", "pods"].iter().any(|dir| device.pods.run.join(dir).join("old").exists()) {
+        assert!(Instant::now() < end, "something of it is left: {}", device.pods.said());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(sh("ip -o link show type veth | wc -l"), "1");
+    let refused = "busybox nc -w 1 127.0.0.1 8080 </dev/null >/dev/null 2>&1 || echo refused";
+    assert_eq!(sh(refused), "refused");
+    // The one place that is left is a successor's, port and address.
+    device.pod("new", "serve", bridge(), json!([{"containerPort": 80, "hostPort": 8080}]));
+    device.pods.wait("new/a", "running");
+    assert_eq!(device.address("new"), address);
+    assert!(sh(&ask("127.0.0.1", 8080)).starts_with("I am new"));
     device.stop();
 }
 

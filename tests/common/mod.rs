@@ -325,7 +325,10 @@ impl Running {
             let said = fs::read_to_string(&self.err).unwrap_or_default();
             panic!("no end after {:?}, killed: {}\n  stderr: {}", self.deadline, self.command, clip(&said));
         };
-        let read = |p: &Path| String::from_utf8_lossy(&fs::read(p).unwrap_or_default()).into_owned();
+        let read = |p: &Path| match fs::read(p) {
+            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            Err(e) => panic!("{}: {e}", p.display()),
+        };
         Output {
             status: status.expect("wait"),
             stdout: read(&self.out),

@@ -14,7 +14,8 @@ fuzz_target!(|data: &[u8]| {
     let bundle = Path::new("/run/bundle");
     CGROUPS.with(|cgroups| {
         let made = plan::make(&spec, bundle, "fuzz", &plan::Overrides::default(), cgroups, &mut buffer);
-        if let Err((field, why)) = made {
+        if let Err(wrong) = made {
+            let (field, why) = *wrong;
             assert!(!field.is_empty() && !why.is_empty(), "{field}: {why}");
         }
     });

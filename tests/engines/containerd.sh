@@ -34,14 +34,14 @@ end() {
 export -f run end
 
 check 'run: output, and the exit code of the program' <<'END'
-is "$(run --rm r1 echo hello)" hello
+is "$(run --rm r1 slowly echo hello)" hello
 code 7 run --rm r2 sh -c 'exit 7'
 code 137 run --rm r3 sh -c 'sleep 100 & kill -9 $!; wait $!'
 END
 
 check 'run: standard input and error' <<'END'
-is "$(echo piped | run --rm i1 head -n 1)" piped
-is "$(run --rm i2 sh -c 'echo err >&2' 2>&1 >/dev/null)" err
+is "$(echo piped | run --rm i1 slowly head -n 1)" piped
+is "$(run --rm i2 slowly sh -c 'echo err >&2' 2>&1 >/dev/null)" err
 END
 
 check 'run -t: a terminal of the right size' <<'END'
@@ -195,36 +195,36 @@ end l1
 END
 
 check '--env, --cwd, --label, --annotation' <<'END'
-is "$(run --rm --env A=b --cwd /tmp --label x=y --annotation p=q u1 sh -c 'echo $A; pwd')" 'b
+is "$(run --rm --env A=b --cwd /tmp --label x=y --annotation p=q u1 slowly sh -c 'echo $A; pwd')" 'b
 /tmp'
 END
 
 check '--mount, --read-only' <<'END'
 mkdir -p $WORK/data && echo content >$WORK/data/file
 mkdir -p $WORK/rootfs/data
-is "$(run --rm --mount type=bind,src=$WORK/data,dst=/data,options=rbind:ro v1 cat /data/file)" content
+is "$(run --rm --mount type=bind,src=$WORK/data,dst=/data,options=rbind:ro v1 slowly cat /data/file)" content
 code 1 run --rm --mount type=bind,src=$WORK/data,dst=/data,options=rbind:ro v2 touch /data/x
 code 1 run --rm --read-only v3 touch /x
 END
 
 check '--cap-add, --cap-drop, --privileged, --seccomp' <<'END'
-has "$(run --rm --cap-drop CAP_CHOWN c1 grep CapBnd /proc/self/status)" 00000000a80425fa
-has "$(run --rm --cap-add CAP_NET_ADMIN c2 grep CapBnd /proc/self/status)" 00000000a80435fb
-is "$(run --rm --privileged c3 sh -c 'mount -t tmpfs x /mnt && echo mounted')" mounted
-is "$(run --rm --seccomp c4 sed -n 's/^Seccomp:.//p' /proc/self/status)" 2
-is "$(run --rm c5 sed -n 's/^NoNewPrivs:.//p' /proc/self/status)" 1
+has "$(run --rm --cap-drop CAP_CHOWN c1 slowly grep CapBnd /proc/self/status)" 00000000a80425fa
+has "$(run --rm --cap-add CAP_NET_ADMIN c2 slowly grep CapBnd /proc/self/status)" 00000000a80435fb
+is "$(run --rm --privileged c3 slowly sh -c 'mount -t tmpfs x /mnt && echo mounted')" mounted
+is "$(run --rm --seccomp c4 slowly sed -n 's/^Seccomp:.//p' /proc/self/status)" 2
+is "$(run --rm c5 slowly sed -n 's/^NoNewPrivs:.//p' /proc/self/status)" 1
 END
 
 check '--net-host, --with-ns: joined namespaces' <<'END'
-is "$(run --rm --net-host h1 readlink /proc/self/ns/net)" "$(readlink /proc/self/ns/net)"
+is "$(run --rm --net-host h1 slowly readlink /proc/self/ns/net)" "$(readlink /proc/self/ns/net)"
 run -d h2 sleep 100
 pid=$(ctr task ls | awk '$1 == "h2" { print $2 }')
-is "$(run --rm --with-ns network:/proc/$pid/ns/net --with-ns ipc:/proc/$pid/ns/ipc h3 sh -c 'readlink /proc/self/ns/net; readlink /proc/self/ns/ipc')" "$(readlink /proc/$pid/ns/net /proc/$pid/ns/ipc)"
+is "$(run --rm --with-ns network:/proc/$pid/ns/net --with-ns ipc:/proc/$pid/ns/ipc h3 slowly sh -c 'readlink /proc/self/ns/net; readlink /proc/self/ns/ipc')" "$(readlink /proc/$pid/ns/net /proc/$pid/ns/ipc)"
 end h2
 END
 
 check '--device, --rlimit-nofile, --pid-file' <<'END'
-is "$(run --rm --device /dev/fuse v4 stat -c '%F %t:%T' /dev/fuse)" 'character special file a:e5'
+is "$(run --rm --device /dev/fuse v4 slowly stat -c '%F %t:%T' /dev/fuse)" 'character special file a:e5'
 run -d --pid-file $WORK/pidfile v6 sleep 100
 is "$(cat $WORK/pidfile)" "$(ctr task ls | awk '$1 == "v6" { print $2 }')"
 end v6
@@ -238,7 +238,7 @@ has "$OUT" 'ermission denied'
 END
 
 check 'no descriptor of the shim is open in a container' <<'END'
-is "$(run --rm fd1 sh -c 'ls /proc/self/fd | tr "\n" " "')" '0 1 2 3 '
+is "$(run --rm fd1 slowly sh -c 'ls /proc/self/fd | tr "\n" " "')" '0 1 2 3 '
 run -d fd2 sleep 100
 is "$(ctr task exec --exec-id x1 fd2 slowly sh -c 'ls /proc/self/fd | tr "\n" " "')" '0 1 2 3 '
 end fd2

@@ -49,7 +49,7 @@ cd $WORK || exit
     echo 'no program' >etc/text
     install -m 644 /dev/null bin/not-executable
     # ctr loses what a process wrote just before its end, on a busy machine: of 1,200 execs 3 with runc and 2 with mote, of 400
-    # terminals 2 and 5. So what is looked at comes from processes that go on for a moment.
+    # terminals 2 and 5, of 300 runs 0 and 1. So what is looked at comes from processes that go on for a moment.
     printf '#!/bin/sh\n"$@"\ncode=$?\nsleep 0.3\nexit $code\n' >bin/slowly
     chmod 755 bin/slowly
 )

@@ -385,3 +385,26 @@ fn a_pod_is_removed_with_its_manifest() {
     assert_eq!(pods.container("keep/b")["pid"], kept, "another pod was touched");
     pods.stop();
 }
+
+#[test]
+fn tables_are_coloured_on_a_terminal_alone() {
+    let pods = shell();
+    let on_terminal = |no_color: &str| {
+        let pty = openpty(None, None).unwrap();
+        let mut child = Command::new(common::binary())
+            .args(["ps", "--run"])
+            .arg(&pods.run)
+            .env("NO_COLOR", no_color)
+            .stdin(Stdio::null())
+            .stdout(Stdio::from(pty.slave))
+            .spawn()
+            .unwrap();
+        let said = read_until(&mut File::from(pty.master), "supervisor: ");
+        assert!(child.wait().unwrap().success());
+        said
+    };
+    assert!(on_terminal("").contains("\u{1b}[32mrunning\u{1b}[0m"));
+    assert!(!on_terminal("1").contains('\u{1b}'));
+    assert!(!pods.mote(["ps"]).run().ok().contains('\u{1b}'));
+    pods.stop();
+}

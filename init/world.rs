@@ -424,16 +424,17 @@ impl<'t> World<'t> {
             }
             return;
         }
-        // An orphan; or a container that has ended before its starter has told of it.
+        // An orphan; or a container that has ended before its starter has told of it. It is put down first: a report that has come
+        // since is looked up there.
+        if self.strangers.is_full() {
+            self.strangers.pop_front();
+        }
+        let _ = self.strangers.push_back(ended); // there is room
         for i in 0..self.units.len() {
             self.report(i, now_ms);
         }
-        let unreported = self.units.iter().any(|row| row.starter.is_some());
-        if !self.unit_ended(ended, now_ms) && unreported {
-            if self.strangers.is_full() {
-                self.strangers.pop_front();
-            }
-            let _ = self.strangers.push_back(ended); // there is room
+        if self.units.iter().all(|row| row.starter.is_none()) {
+            self.strangers.clear(); // nobody is left to whom it could belong
         }
     }
 

@@ -9,6 +9,7 @@ mod client;
 mod clock;
 mod control;
 mod cri;
+mod descriptors;
 mod early;
 mod event;
 mod fields;

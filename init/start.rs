@@ -18,7 +18,7 @@ use crate::line::Line;
 use crate::manifest::security::Profile;
 use crate::manifest::{self, Container, Pod};
 use crate::world::{Reason, Starter, World};
-use crate::{amend, child, limits, live, namespaces, podinit, volumes};
+use crate::{amend, child, descriptors, limits, live, namespaces, podinit, volumes};
 
 /// What a starter tells PID 1.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -92,6 +92,7 @@ pub fn fork(world: &mut World, i: usize) -> std::result::Result<(), Errno> {
     let (report, to) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
     let shared = &*world;
     let (pid, pidfd) = child::fork(c"mote-start", || {
+        descriptors::restore();
         let report = match start(shared, i) {
             Ok(report) => report,
             Err(error) => Report::Failed(Line::of(format_args!("{error}"))),

@@ -7,6 +7,7 @@ use mote::board::{MAX_CONTAINERS, MAX_PODS};
 use nix::errno::Errno;
 
 use crate::clock;
+use crate::descriptors;
 use crate::line::Line;
 use crate::logs::Pipe;
 use crate::manifest::RestartPolicy;
@@ -68,6 +69,9 @@ impl World<'_> {
     /// Adds a container to pod `p`, behind those that it has already.
     /// Errors: `ENOSPC` when the table is full, those of `pipe2(2)`.
     pub fn add_unit(&mut self, p: usize, name: Name, conf: Conf, stdin: Wanted) -> Result<usize, Errno> {
+        if self.units.len() >= descriptors::MANY {
+            descriptors::raise();
+        }
         let (out, err) = (Pipe::new()?, Pipe::new()?);
         let row = UnitRow {
             pod: p,

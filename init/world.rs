@@ -167,7 +167,7 @@ pub struct World<'t> {
     /// Manifests that change.
     pub live: Live,
     /// Ends of processes that nobody knew while some starter had not reported yet.
-    strangers: heapless::Deque<Ended, 16>,
+    strangers: heapless::Deque<Ended, 64>,
     /// When the boot ends though containers are still being started; [`NEVER`] once it has ended.
     boot_until_ms: u64,
 }

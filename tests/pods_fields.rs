@@ -44,9 +44,9 @@ impl Once {
         self.write(script, pod, container);
         self.pods.start();
         let row = self.pods.wait("p/c", "done");
+        self.pods.stop(); // the log writer is another process, which has written all when the supervisor has ended
         let log = self.pods.mote(["logs", "p/c"]).run().ok().to_owned();
         assert_eq!(row["code"], 0, "{row}\n{log}");
-        self.pods.stop();
         log
     }
 

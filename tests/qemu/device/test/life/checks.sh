@@ -53,7 +53,7 @@ bad-deep: bad-deep.json: line 1 column 95: nested more than 32 deep
 bad-big: bad-big.json: the document: larger than 256 KiB
 bad-fifo: bad-fifo.json: the document: not a regular file
 bad-directory: bad-directory.json: the document: not a regular file
-bad-field: bad-field.json: spec.hostPID: mote lacks this field
+bad-field: bad-field.json: spec.securityContext.seLinuxOptions: mote lacks this field
 bad-name: bad-name.json: spec.containers[0].name: expected 1 to 63 of a-z
 bad-escape: bad-escape.json: spec.containers[0].name: expected 1 to 63 of a-z
 bad-link: open(/etc/mote/manifests/bad-link.json): no such file or directory

@@ -6,7 +6,7 @@ printf '{"apiVersion":"\377"}' >$manifests/bad-utf8.json
 truncate -s 100M $manifests/bad-big.json
 mkfifo $manifests/bad-fifo.json
 mkdir $manifests/bad-directory.json
-echo "{$pod,\"spec\":{\"hostPID\":true,\"containers\":[{\"name\":\"c\",\"image\":\"probe\"}]}}" >$manifests/bad-field.json
+echo "{$pod,\"spec\":{\"securityContext\":{\"seLinuxOptions\":{\"level\":\"s0\"}},\"containers\":[{\"name\":\"c\",\"image\":\"probe\"}]}}" >$manifests/bad-field.json
 echo "{$pod,\"spec\":{\"containers\":[{\"name\":\"../c\",\"image\":\"probe\"}]}}" >$manifests/bad-name.json
 printf '{%s,"spec":{"containers":[{"name":"\\u001b[31m","image":"probe"}]}}' "$pod" >$manifests/bad-escape.json
 cp $manifests/pair.json $manifests/zz-again.json

@@ -39,7 +39,13 @@ fn client(pods: &Supervisor) -> nix::Result<OwnedFd> {
     let fd = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None).unwrap();
     setsockopt(&fd, sockopt::ReceiveTimeout, &TimeVal::seconds(10)).unwrap();
     setsockopt(&fd, sockopt::SendTimeout, &TimeVal::seconds(10)).unwrap();
-    connect(fd.as_raw_fd(), &UnixAddr::new(&pods.run.join("control.sock")).unwrap()).map(|()| fd)
+    let address = UnixAddr::new(&pods.run.join("control.sock")).unwrap();
+    loop {
+        match connect(fd.as_raw_fd(), &address) {
+            Err(Errno::EINTR) => {} // signal(7): not restarted on a socket that has a timeout
+            result => return result.map(|()| fd),
+        }
+    }
 }
 
 /// Everything that comes until the supervisor hangs up.

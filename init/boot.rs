@@ -128,6 +128,7 @@ fn finish(world: &mut World<'_>, settings: &Settings, steps: &Steps, loopback_is
     alloc::mark();
     // Most of what has run so far never runs again.
     mote::sys::memory::release_code();
+    mote::sys::memory::release_stack();
 }
 
 /// Opens what the containers can do without for a while: logs, and the control socket.
@@ -162,6 +163,7 @@ pub fn load(world: &mut World<'_>) -> bool {
     };
     files.retain(|name| reader::is_manifest(name.as_encoded_bytes()));
     files.sort();
+    alloc::keep();
     for file in files {
         let shown = file.to_string_lossy();
         let loaded = load_one(world, &file);

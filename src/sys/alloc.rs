@@ -3,7 +3,7 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::UnsafeCell;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 
 /// An arena, then the system's allocator, with a counter.
 #[derive(Debug)]
@@ -28,6 +28,12 @@ pub fn since_mark() -> u64 {
     COUNT.load(Relaxed).wrapping_sub(MARK.load(Relaxed))
 }
 
+/// What is allocated now is here to stay. What comes is not: whenever the last block of it is given up, all of its room in the
+/// arena is free again, whatever the order. For a loop whose rounds leave nothing behind.
+pub fn keep() {
+    ARENA.keep();
+}
+
 /// From here on an allocation aborts this process. Debug builds only: a build that ships has nothing to check.
 pub fn forbid() {
     FORBIDDEN.store(cfg!(debug_assertions), Relaxed);
@@ -46,7 +52,7 @@ fn count() {
 /// How much the arena holds: all that a boot or a plain `run` allocates.
 const ARENA_BYTES: usize = 64 * 1024;
 
-/// Memory handed out from its start on, and taken back only from its end: most of what mote allocates is small and lives
+/// Memory handed out from its start on, and taken back only from its end, or when all beyond [`keep`] is given up: most of what mote allocates is small and lives
 /// until a process ends that does not live long. What does not fit comes from [`System`], whose start alone takes five
 /// system calls and, on an emulated processor, milliseconds. Zeroed memory of the program: a page costs nothing before its
 /// first use.
@@ -56,15 +62,34 @@ struct Arena {
     next: AtomicUsize,
     /// Up to where memory has ever been handed out; beyond it is zero.
     used: AtomicUsize,
+    /// Where the part begins that is free again once nobody has a block of it.
+    floor: AtomicUsize,
+    /// How many blocks beyond `floor` somebody has, or is about to have.
+    live: AtomicUsize,
 }
 
 // SAFETY: `memory` is only touched through the pointers handed out, and `next` hands no byte out twice.
 unsafe impl Sync for Arena {}
 
-static ARENA: Arena =
-    Arena { memory: UnsafeCell::new([0; ARENA_BYTES]), next: AtomicUsize::new(0), used: AtomicUsize::new(0) };
+static ARENA: Arena = Arena::new();
 
 impl Arena {
+    const fn new() -> Self {
+        Self {
+            memory: UnsafeCell::new([0; ARENA_BYTES]),
+            next: AtomicUsize::new(0),
+            used: AtomicUsize::new(0),
+            floor: AtomicUsize::new(0),
+            live: AtomicUsize::new(0),
+        }
+    }
+
+    fn keep(&self) {
+        // Not with another thread at work: its block might be counted on the wrong side.
+        self.floor.store(self.next.load(Relaxed), Relaxed);
+        self.live.store(0, Relaxed);
+    }
+
     fn start(&self) -> *mut u8 {
         self.memory.get().cast()
     }
@@ -90,8 +115,29 @@ impl Arena {
         let begin = next.checked_add(before.next_multiple_of(layout.align()) - before)?;
         let end = begin.checked_add(layout.size()).filter(|end| *end <= ARENA_BYTES)?;
         let fresh = self.used.load(Relaxed) <= begin;
+        // Counted before it can be had, so that nobody takes the part for free meanwhile.
+        self.live.fetch_add(1, SeqCst);
         // A lost race is rare enough to leave to the system's allocator.
-        self.advance(next, end).then(|| (self.start().wrapping_add(begin), fresh))
+        if self.advance(next, end) {
+            return Some((self.start().wrapping_add(begin), fresh));
+        }
+        self.live.fetch_sub(1, SeqCst);
+        None
+    }
+
+    /// Takes back the block of `size` bytes at `offset`: its room, when it is the last one, or that of all beyond `floor`, when
+    /// nobody has another.
+    fn free(&self, offset: usize, size: usize) {
+        self.resize(offset, size, 0);
+        let floor = self.floor.load(Relaxed);
+        if offset < floor {
+            return;
+        }
+        // Read before the count goes down: whoever is handed a block after that moves it, and then it stays.
+        let next = self.next.load(SeqCst);
+        if self.live.fetch_sub(1, SeqCst) == 1 {
+            self.advance(next, floor);
+        }
     }
 
     /// Whether the block at `offset` could be made `new` bytes long where it is; it has to be the last one.
@@ -102,7 +148,8 @@ impl Arena {
 }
 
 // SAFETY: a block is either the system's, and then goes back to it alone, or a part of the arena that no other block has
-// while it lives: `next` only moves back over the last block, by whoever gives it up. Counting touches atomics only.
+// while it lives: `next` only moves back over the last block, by whoever gives it up, or to `floor`, when no block beyond it
+// lives. Counting touches atomics only.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count();
@@ -148,8 +195,7 @@ unsafe impl GlobalAlloc for Counting {
 
     unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
         match ARENA.offset(ptr) {
-            // The last block makes room; any other stays taken until the process ends.
-            Some(offset) => drop(ARENA.resize(offset, layout.size(), 0)),
+            Some(offset) => ARENA.free(offset, layout.size()),
             // SAFETY: as above.
             None => unsafe { System.dealloc(ptr, layout) },
         }
@@ -162,11 +208,7 @@ mod tests {
 
     #[test]
     fn the_arena_hands_out_and_takes_back_from_its_end() {
-        static OWN: Arena = Arena {
-            memory: UnsafeCell::new([0; ARENA_BYTES]),
-            next: AtomicUsize::new(0),
-            used: AtomicUsize::new(0),
-        };
+        static OWN: Arena = Arena::new();
         let take = |size, align| {
             let (ptr, zero) =
                 Layout::from_size_align(size, align).ok().and_then(|layout| OWN.alloc(layout))?;
@@ -183,6 +225,27 @@ mod tests {
         assert_eq!(OWN.offset((&raw const first).cast()), None);
         let rest = ARENA_BYTES - OWN.next.load(Relaxed);
         assert!(take(rest, 1).is_some() && take(1, 1).is_none());
+    }
+
+    #[test]
+    fn what_comes_after_keep_is_free_once_all_of_it_is_given_up() {
+        static OWN: Arena = Arena::new();
+        let take = |size| {
+            let (ptr, _) = Layout::from_size_align(size, 1).ok().and_then(|layout| OWN.alloc(layout))?;
+            OWN.offset(ptr)
+        };
+        assert_eq!([take(10), take(20)], [Some(0), Some(10)]);
+        OWN.keep();
+        assert_eq!([take(5), take(6), take(7)], [Some(30), Some(35), Some(41)]);
+        OWN.free(30, 5);
+        OWN.free(35, 6);
+        assert_eq!(take(1), Some(48), "one is left in front of it");
+        OWN.free(41, 7);
+        OWN.free(0, 10);
+        assert_eq!(take(2), Some(49), "one that was kept does not count");
+        OWN.free(48, 1);
+        OWN.free(49, 2);
+        assert_eq!(take(8), Some(30));
     }
 
     #[test]

@@ -30,3 +30,18 @@ pub fn release_code() {
         advise(piece, PIECE, libc::MADV_RANDOM);
     }
 }
+
+/// `madvise(MADV_DONTNEED)` for the stack below the caller: what the boot's deepest calls have touched.
+#[inline(never)]
+pub fn release_stack() {
+    const PAGE: usize = 4096;
+    let here = 0u8;
+    // A page of distance: this function's own frame, and that of the call, stay.
+    let end = ((&raw const here).addr() / PAGE - 1) * PAGE;
+    let len = 20 * PAGE;
+    // SAFETY: below the frame of the running function the stack holds nothing that anybody will read; the stack's
+    // mapping reaches further down than that from the program's start on, and PID 1 has no signal handler.
+    let _ = unsafe {
+        libc::madvise(std::ptr::with_exposed_provenance_mut::<c_void>(end - len), len, libc::MADV_DONTNEED)
+    };
+}

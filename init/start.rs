@@ -1,9 +1,11 @@
 //! Starting a container: a short-lived child reads what has to be read from storage, joins or makes the pod's network
 //! namespace, has the library start the container as PID 1's own child, and tells PID 1 in one message.
 
+use std::ffi::CString;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::Path;
 
+use mote::cgroup::{Cgroups, Place};
 use mote::container::{self, Preserved, Request, Terminal};
 use mote::error::{During as _, Error, Result};
 use mote::plan::Overrides;
@@ -17,7 +19,7 @@ use nix::unistd::{Pid, pipe2, read, write};
 use crate::line::Line;
 use crate::manifest::security::Profile;
 use crate::manifest::{self, Container, Pod};
-use crate::world::{Reason, Starter, World};
+use crate::world::{Reason, Starter, UnitRow, World};
 use crate::{amend, child, descriptors, limits, live, namespaces, podinit, volumes};
 
 /// What a starter tells PID 1.
@@ -117,12 +119,25 @@ pub fn fork_forget(world: &World, i: usize) -> std::result::Result<Pid, Errno> {
 pub fn forget(world: &World, i: usize) -> Result<()> {
     id(world, i).and_then(|id| container::forget(Path::new(world.paths.run), &id))?;
     let Some(row) = world.units.get(i) else { return Ok(()) };
+    clear(&Cgroups::detect(), &cgroup_of(world, row))?;
     // The last one of a pod ends the process that holds the namespace of all.
     let mut others = world.units.iter().filter(|other| other.pod == row.pod);
     if others.all(|other| other.unit.pid().is_none() && other.starter.is_none()) {
         podinit::end(world.paths, world.pod_name(row.pod))?;
     }
     Ok(())
+}
+
+/// The cgroup of a container, below where cgroups are mounted.
+fn cgroup_of(world: &World, row: &UnitRow) -> String {
+    format!("{}/{}/{}", world.paths.pods, world.pod_name(row.pod), row.name)
+}
+
+/// Ends what runs in the cgroup of a container that has ended or was never reported: a starter that is killed leaves what it
+/// has just cloned, and no record of it.
+fn clear(cgroups: &Cgroups, path: &str) -> Result<()> {
+    let path = CString::new(path).unwrap_or_default(); // checked names
+    cgroups.remove(&Place { path: &path, every: true })
 }
 
 /// What the library knows container `i` by. `_` is in neither name, so no two containers have the same.
@@ -161,7 +176,8 @@ fn start(world: &World, i: usize) -> Result<Report> {
     let bundle = amend::bundle(world.paths, &manifest, container)?;
     let args = arguments(container, &bundle)?;
     let cgroups = limits::prepare_pod(world.paths, manifest.name.as_str(), &manifest.limits)?;
-    let cgroup = format!("{}/{}/{}", world.paths.pods, manifest.name, container.name);
+    let cgroup = cgroup_of(world, row);
+    clear(&cgroups, &cgroup)?;
     let pids = if manifest.share_pid {
         let netns =
             joins.iter().find(|(kind, _)| *kind == CloneFlags::CLONE_NEWNET).and_then(|(_, path)| *path);

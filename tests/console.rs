@@ -3,15 +3,14 @@
 
 mod common;
 
-use common::{Test, spec};
+use common::{Test, read_until, spec};
 use nix::cmsg_space;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::{Winsize, openpty};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixAddr, recvmsg};
 use serde_json::{Value, json};
 use std::fs::{self, File};
-use std::io::{IoSliceMut, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::io::{IoSliceMut, Write};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -20,25 +19,6 @@ fn terminal(script: &str) -> Value {
     let mut config = spec(&["sh", "-c", script]);
     config["process"]["terminal"] = json!(true);
     config
-}
-
-/// Reads from a pty until the text is there; a pty says EIO once nobody holds its other end.
-fn read_until(pty: &mut File, text: &str) -> String {
-    let end = Instant::now() + Duration::from_secs(30);
-    let mut got = String::new();
-    while !got.contains(text) {
-        assert!(Instant::now() < end, "no {text:?} in {got:?}");
-        let mut fds = [PollFd::new(pty.as_fd(), PollFlags::POLLIN)];
-        poll(&mut fds, PollTimeout::from(100u8)).unwrap();
-        if fds[0].any() == Some(true) {
-            let mut buffer = [0; 4096];
-            match pty.read(&mut buffer) {
-                Ok(0) | Err(_) => panic!("the end, and no {text:?} in {got:?}"),
-                Ok(n) => got.push_str(&String::from_utf8_lossy(&buffer[..n])),
-            }
-        }
-    }
-    got
 }
 
 /// Accepts one connection and takes the one descriptor that comes over it.

@@ -98,11 +98,7 @@ fn what_ignores_sigterm_is_killed_after_its_grace() {
 #[test]
 fn the_successor_of_a_killed_supervisor_takes_over() {
     let pods = Supervisor::new();
-    pods.bundle("shell", &spec(&["sleep", "1000"]));
-    pods.pod(
-        "web",
-        json!({"terminationGracePeriodSeconds": 0, "containers": [{"name": "a", "image": "shell"}]}),
-    );
+    pods.sleeper();
     pods.start();
     let old = pods.wait("web/a", "running")["pid"].as_i64().unwrap();
     pods.crash();

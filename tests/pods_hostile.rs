@@ -24,11 +24,7 @@ const PS: &[u8] = br#"{"version":1,"request":"ps"}"#;
 /// A supervisor with one container that runs.
 fn supervisor() -> Supervisor {
     let pods = Supervisor::new();
-    pods.bundle("shell", &spec(&["sleep", "1000"]));
-    pods.pod(
-        "web",
-        json!({"terminationGracePeriodSeconds": 0, "containers": [{"name": "a", "image": "shell"}]}),
-    );
+    pods.sleeper();
     pods.start();
     pods.wait("web/a", "running");
     pods

@@ -15,6 +15,7 @@
 
 pub mod pods;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
@@ -22,7 +23,8 @@ use serde_json::{Value, json};
 use std::cell::{Cell, RefCell};
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::io::Write;
+use std::io::{Read as _, Write};
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::symlink;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -662,4 +664,24 @@ fn processes_of(dir: &str, name: &str) -> Vec<String> {
         }
     }
     found
+}
+
+/// Reads from a pty until the text is there; a pty says EIO once nobody holds its other end.
+#[track_caller]
+pub fn read_until(pty: &mut fs::File, text: &str) -> String {
+    let end = Instant::now() + Duration::from_secs(30);
+    let mut got = String::new();
+    while !got.contains(text) {
+        assert!(Instant::now() < end, "no {text:?} in {got:?}");
+        let mut fds = [PollFd::new(pty.as_fd(), PollFlags::POLLIN)];
+        poll(&mut fds, PollTimeout::from(100u8)).unwrap();
+        if fds[0].any() == Some(true) {
+            let mut buffer = [0; 4096];
+            match pty.read(&mut buffer) {
+                Ok(0) | Err(_) => panic!("the end, and no {text:?} in {got:?}"),
+                Ok(n) => got.push_str(&String::from_utf8_lossy(&buffer[..n])),
+            }
+        }
+    }
+    got
 }

@@ -75,6 +75,14 @@ impl Supervisor {
         bundle
     }
 
+    /// Writes the pod `web` of one container `a`, which sleeps and can be killed at once.
+    #[track_caller]
+    pub fn sleeper(&self) {
+        self.bundle("shell", &super::spec(&["sleep", "1000"]));
+        let a = json!({"name": "a", "image": "shell"});
+        self.pod("web", json!({"terminationGracePeriodSeconds": 0, "containers": [a]}));
+    }
+
     /// Writes `<name>.json`: a pod of that name with this `spec`. A file that is there is replaced at once.
     #[track_caller]
     pub fn pod(&self, name: &str, spec: Value) {

@@ -149,8 +149,8 @@ bounds() {
     line=$(mote ps | tail -n 1)
     echo "$line" | sed 's/[^0-9]\+/ /g' | {
         read -r _ resident anonymous allocations _
-        # Eight containers and eleven manifests that are wrong; the demo's two stay within 600.
-        [ "$resident" -le 640 ] && [ "$anonymous" -le 100 ] && [ "$allocations" = 0 ]
+        # The demo's two containers stay within 600 and 100. Here are six more, which may add 4 KB each, and eleven wrong manifests.
+        [ "$resident" -le 640 ] && [ "$anonymous" -le 124 ] && [ "$allocations" = 0 ]
     } || fail "$line"
 }
 check "PID 1 stays within its bounds" bounds

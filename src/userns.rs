@@ -27,8 +27,8 @@ pub fn is_rootless() -> bool {
     if !geteuid().is_root() {
         return true;
     }
-    // The host's root has the name too, and need not be asked about its ids.
-    let stranger = std::env::var_os("USER").is_some_and(|name| name != "root");
+    // The host's root has the name too, and need not be asked about its ids. conmon is started without any.
+    let stranger = std::env::var_os("USER").is_none_or(|name| name != "root");
     stranger
         && std::fs::read_to_string("/proc/self/uid_map")
             .is_ok_and(|map| !map.split_ascii_whitespace().eq(["0", "0", "4294967295"]))

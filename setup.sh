@@ -210,6 +210,7 @@ for what in "${@:-build}"; do
         need python3 python3
         need podman podman
         need conmon conmon
+        need newuidmap uidmap
         need ctr containerd
         # By its path: a docker client from elsewhere stays as it is, and comes first in PATH where it did.
         [ -x /usr/sbin/dockerd ] || MISSING="$MISSING docker.io"

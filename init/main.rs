@@ -55,9 +55,9 @@ mote::entry!(program);
 /// The program; `args[0]` is its name. Returns the exit code.
 fn program(args: &[OsString]) -> i32 {
     // The kernel hands an init the words of its command line that it does not know. As PID 1 of a container mote may be
-    // any of its commands.
+    // any of its commands, with options before it.
     let command = args.get(1).is_some_and(|word| {
-        mote::cli::is_command(word) || client::COMMANDS.iter().any(|command| word == command.name)
+        mote::cli::begins(word) || client::COMMANDS.iter().any(|command| word == command.name)
     });
     if std::process::id() == 1 {
         if mote::image::is_smuggled() {

@@ -22,6 +22,21 @@ fn version_names_the_program_the_commit_and_the_spec() {
 }
 
 #[test]
+fn the_first_process_of_a_pid_namespace_can_be_any_command_with_options_before_it() {
+    let t = Test::new();
+    // Mounts and all apart: what took itself for a device's init would boot.
+    let first =
+        ["unshare", "--pid", "--fork", "--kill-child", "--mount", "--net", "--uts", "--ipc", "--cgroup"];
+    for words in [&["list", "-q"][..], &["--log-level=debug", "list", "-q"], &["--debug", "list", "-q"]] {
+        assert_eq!(t.bare().args(words).under(first).run().ok(), "", "{words:?}");
+    }
+    for word in ["-v", "--version"] {
+        let out = t.bare().arg(word).under(first).run();
+        assert!(out.ok().contains(" version "), "{word}: {out}");
+    }
+}
+
+#[test]
 fn spec_writes_a_config_that_runs() {
     let t = Test::new();
     let bundle = t.bundle("b", &spec(&["true"]));

@@ -6,6 +6,7 @@
 //! on standard error and, with `--log`, one in the log.
 
 use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::container;
@@ -146,9 +147,15 @@ const GLOBAL: &[Opt] = &[
 /// What runc exits with for a command that it does not know; engines tell it from a failure.
 const UNKNOWN_COMMAND: i32 = 3;
 
-/// Whether `word` is a command of this command line.
-pub fn is_command(word: &OsStr) -> bool {
-    COMMANDS.iter().any(|command| word == command.name)
+/// Whether `word` can begin this command line: a command, or an option that stands before one.
+pub fn begins(word: &OsStr) -> bool {
+    let word = word.as_bytes();
+    let name = word.split(|&byte| byte == b'=').next().unwrap_or_default();
+    COMMANDS.iter().any(|command| word == command.name.as_bytes())
+        || GLOBAL.iter().any(|option| {
+            let short = option.short.is_some_and(|short| word == [b'-', short as u8]);
+            short || name.strip_prefix(b"--") == Some(option.name.as_bytes())
+        })
 }
 
 /// The commands of the runtime that `device` does not have.

@@ -117,6 +117,11 @@ target/qemu/%/overlay/test/probe: tests/seccomp/probe.c $(shell find tests/qemu/
 
 # Disks and a scheduler for them, in the order in which they are loaded.
 QEMU_MODULES := fs/configfs/configfs drivers/block/null_blk/null_blk drivers/block/brd block/bfq
+# What pods on a bridge need.
+QEMU_MODULES += net/llc/llc net/802/stp net/bridge/bridge drivers/net/veth lib/libcrc32c net/netfilter/nfnetlink \
+	net/ipv4/netfilter/nf_defrag_ipv4 net/ipv6/netfilter/nf_defrag_ipv6 net/netfilter/nf_conntrack net/netfilter/nf_nat \
+	net/netfilter/nf_tables net/netfilter/nft_chain_nat net/netfilter/nft_nat net/netfilter/nft_masq net/netfilter/nft_ct \
+	net/netfilter/nft_fib net/ipv4/netfilter/nft_fib_ipv4
 
 target/qemu/%/initramfs.cpio: target/dist/%/mote tools/image tools/manifest.py tools/cpio.py $(shell find board -type f) \
 		target/qemu/%/overlay/test/probe target/bundles/%/probe/config.json

@@ -310,3 +310,27 @@ fn every_seccomp_action_is_seen_on_x86_64() {
         boot.ends_well();
     }
 }
+
+/// The checks of `device/test/network/checks.sh`.
+const NETWORK: &[&str] = &[
+    "what the kernel lacks is named, and others run",
+    "with the modules loaded they come up by themselves",
+    "a pod on the bridge is reached from the device, by its port, and from a pod",
+    "a restart changes nothing",
+    "a pod that is removed takes its interface along",
+    "PID 1 has allocated nothing",
+];
+
+#[test]
+fn pods_are_on_a_bridge_on_x86_64() {
+    if let Some(boot) = check("x86_64", "network", "", NETWORK) {
+        boot.ends_well();
+    }
+}
+
+#[test]
+fn pods_are_on_a_bridge_on_aarch64() {
+    if let Some(boot) = check("aarch64", "network", "", NETWORK) {
+        boot.ends_well();
+    }
+}

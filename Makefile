@@ -72,14 +72,17 @@ size: all plain ## Bytes of every binary; fails over the board's budget
 
 RUN_AS ?= 0:0
 MANIFESTS ?=
+MODULES ?=
 
 bundle: | setup-qemu ## NAME=... PACKAGES=... ARGS=... [RUN_AS=uid:gid] [OVERLAY=dir]: target/bundles/<arch>/<name>/
 	@tools/bundle --arch $(ARCH) --name "$(NAME)" --packages "$(PACKAGES)" --args '$(ARGS)' --user $(RUN_AS) \
 		$(if $(OVERLAY),--overlay "$(OVERLAY)")
 
-image: target/dist/$(ARCH)/mote | setup-qemu ## BOARD=... [MANIFESTS=...], JSON or YAML: target/image/<arch>/kernel and initramfs.cpio
-	@tools/image --arch $(ARCH) --board $(BOARD) --mote $< --out target/image/$(ARCH) $(MANIFESTS)
+image: target/dist/$(ARCH)/mote | setup-qemu ## BOARD=... [MANIFESTS=...], JSON or YAML, [MODULES=...]: target/image/<arch>/kernel and initramfs.cpio
+	@tools/image --arch $(ARCH) --board $(BOARD) --mote $< --out target/image/$(ARCH) $(MODULES:%=--module %) $(MANIFESTS)
 	@echo "  IMAGE   target/image/$(ARCH)"
+
+image_tools := $(addprefix tools/,image manifest.py modules.py cpio.py debian.py)
 
 # The pod of the demo: what an IoT gateway runs, from Debian's packages.
 broker_packages := mosquitto
@@ -97,7 +100,7 @@ target/bundles/$1/$2/config.json: tools/bundle tools/config.json tools/debian.py
 endef
 $(foreach arch,$(ARCHES),$(foreach name,broker sensor,$(eval $(call demo_bundle,$(arch),$(name)))))
 
-target/demo/%/initramfs.cpio: target/dist/%/mote demo/gateway.json tools/image tools/manifest.py tools/cpio.py \
+target/demo/%/initramfs.cpio: target/dist/%/mote demo/gateway.json $(image_tools) \
 		$(shell find board -type f) target/bundles/%/broker/config.json target/bundles/%/sensor/config.json
 	@echo "  IMAGE   target/demo/$*"
 	@tools/image --arch $* --board $(BOARD) --mote $< --out target/demo/$* demo/gateway.json
@@ -115,19 +118,14 @@ target/qemu/%/overlay/test/probe: tests/seccomp/probe.c $(shell find tests/qemu/
 	@rm -rf target/qemu/$*/overlay && mkdir -p target/qemu/$* && cp -r tests/qemu/device target/qemu/$*/overlay
 	@$*-linux-gnu-gcc -O1 -static -o $@ $<
 
-# Disks and a scheduler for them, in the order in which they are loaded.
-QEMU_MODULES := fs/configfs/configfs drivers/block/null_blk/null_blk drivers/block/brd block/bfq
-# What pods on a bridge need.
-QEMU_MODULES += net/llc/llc net/802/stp net/bridge/bridge drivers/net/veth lib/libcrc32c net/netfilter/nfnetlink \
-	net/ipv4/netfilter/nf_defrag_ipv4 net/ipv6/netfilter/nf_defrag_ipv6 net/netfilter/nf_conntrack net/netfilter/nf_nat \
-	net/netfilter/nf_tables net/netfilter/nft_chain_nat net/netfilter/nft_nat net/netfilter/nft_masq net/netfilter/nft_ct \
-	net/netfilter/nft_fib net/ipv4/netfilter/nft_fib_ipv4
+# Disks and a scheduler for them.
+QEMU_MODULES := null_blk brd bfq
 
-target/qemu/%/initramfs.cpio: target/dist/%/mote tools/image tools/manifest.py tools/cpio.py $(shell find board -type f) \
-		target/qemu/%/overlay/test/probe target/bundles/%/probe/config.json
+target/qemu/%/initramfs.cpio: target/dist/%/mote $(image_tools) $(shell find board -type f) \
+		target/qemu/%/overlay/test/probe target/bundles/%/probe/config.json tests/qemu/web.yaml
 	@echo "  IMAGE   target/qemu/$*"
 	@tools/image --arch $* --board $(BOARD) --mote $< --out target/qemu/$* --overlay target/qemu/$*/overlay --bundle probe \
-		$(QEMU_MODULES:%=--module %)
+		$(QEMU_MODULES:%=--module %) tests/qemu/web.yaml
 
 qemu-images: $(ARCHES:%=target/qemu/%/initramfs.cpio)
 

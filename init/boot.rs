@@ -20,7 +20,7 @@ use crate::paths::DEVICE;
 use crate::settings::Settings;
 use crate::steps::Steps;
 use crate::world::{BOOT_MS, FILE_BYTES, PodRow, TABLES, World};
-use crate::{child, client, clock, control, early, kmsg, live, namespaces, volumes};
+use crate::{child, client, clock, control, early, kmsg, live, modules, namespaces, volumes};
 
 /// PID 1. Never returns.
 pub fn run() -> ! {
@@ -76,6 +76,10 @@ fn configure() -> Settings {
     log::set_max_level(settings.log);
     if let Err(errno) = sethostname(&settings.hostname) {
         error!("hostname {}: {}; it stays as it is", settings.hostname, words(errno));
+    }
+    // Before the sysctls, as they bring some.
+    if !settings.modules.is_empty() {
+        modules::load_all(&settings.modules);
     }
     for (name, value) in &settings.sysctls {
         if let Err(e) = std::fs::write(Path::new("/proc/sys").join(name), value) {

@@ -25,6 +25,7 @@ mod logs;
 mod logwriter;
 mod manifest;
 mod memory;
+mod modules;
 mod name;
 mod namespaces;
 mod network;
@@ -46,6 +47,7 @@ mod volumes;
 mod world;
 
 use std::ffi::OsString;
+use std::path::Path;
 
 #[global_allocator]
 static ALLOCATOR: mote::sys::alloc::Counting = mote::sys::alloc::Counting;
@@ -54,6 +56,10 @@ mote::entry!(program);
 
 /// The program; `args[0]` is its name. Returns the exit code.
 fn program(args: &[OsString]) -> i32 {
+    let name = args.first().and_then(|name| Path::new(name).file_name());
+    if name.is_some_and(|name| name == "modprobe") && std::process::id() != 1 {
+        return modules::modprobe(args);
+    }
     // The kernel hands an init the words of its command line that it does not know. As PID 1 of a container mote may be
     // any of its commands, with options before it.
     let command = args.get(1).is_some_and(|word| {

@@ -4,6 +4,7 @@
 //! | --- | --- | --- |
 //! | `"hostname"` | `mote.hostname=` | the device's name |
 //! | `"log"` | `mote.log=` | `error`, `warn`, `info` or `debug` |
+//! | `"modules"` | | modules of the kernel to load, each with its parameters behind a blank |
 //! | `"network"` | | read by `network/settings.rs` when a pod needs it |
 //! | `"sysctls"` | `mote.sysctl.<name>=` | written below /proc/sys; dots as sysctl(8) has them |
 //! | | `mote.demo=` | seconds after which the device shows itself and powers off |
@@ -14,7 +15,7 @@ use std::path::Path;
 
 use log::LevelFilter;
 use mote::input::{self, Input};
-use mote::json::{self, Pairs, Str};
+use mote::json::{self, List, Pairs, Str};
 use mote::object;
 use nix::errno::Errno;
 
@@ -30,6 +31,8 @@ pub struct Settings {
     pub hostname: String,
     /// What is logged.
     pub log: LevelFilter,
+    /// Modules of the kernel, with parameters.
+    pub modules: Vec<String>,
     /// Name with slashes, and value, in order.
     pub sysctls: Vec<(String, String)>,
     /// See `client/demo.rs`.
@@ -40,6 +43,7 @@ object! {
     /// `init.json`
     pub struct File<'a> {
         hostname: Option<Str<'a>> = "hostname", log: Option<Str<'a>> = "log", sysctls: Pairs<'a, Str<'a>> = "sysctls",
+        modules: List<Str<'a>> = "modules",
     }
 }
 
@@ -47,7 +51,7 @@ impl Settings {
     /// Before anything is read.
     pub fn new() -> Self {
         let hostname = mote::board::HOSTNAME.to_owned();
-        Self { hostname, log: LevelFilter::Info, sysctls: Vec::new(), demo: None }
+        Self { hostname, log: LevelFilter::Info, modules: Vec::new(), sysctls: Vec::new(), demo: None }
     }
 
     /// Reads both sources; `warn` takes each complaint.
@@ -80,11 +84,12 @@ impl Settings {
         if let Some(level) = file.log {
             self.set("log", &level.decode(), source, warn);
         }
+        self.modules = file.modules.iter().map(|module| module.decode()).collect();
         for (name, value) in file.sysctls.iter() {
             self.set(&format!("sysctl.{}", name.decode()), &value.decode(), source, warn);
         }
         for (key, _) in fields::members(std::str::from_utf8(text).unwrap_or("")) {
-            if !["hostname", "log", "network", "sysctls"].contains(&key) {
+            if !["hostname", "log", "modules", "network", "sysctls"].contains(&key) {
                 warn(format!("init.json: {key}: not a key that mote knows; left aside"));
             }
         }
@@ -171,8 +176,7 @@ mod tests {
 
     #[test]
     fn the_command_line_is_stronger_than_the_file() {
-        let file =
-            r#"{"hostname":"a","log":"debug","sysctls":{"net.ipv4.ip_forward":"1","kernel.panic":"5"}}"#;
+        let file = r#"{"hostname":"a","log":"debug","modules":["i2c-dev","loop max_loop=2"],"sysctls":{"net.ipv4.ip_forward":"1","kernel.panic":"5"}}"#;
         let line = "console=ttyS0 quiet mote.hostname=b mote.sysctl.kernel.panic=\"7 8\" mote.demo=3 -- mote.hostname=c\n";
         let (settings, said) = read(file, line);
         assert!(said.is_empty(), "{said:?}");
@@ -180,6 +184,7 @@ mod tests {
             (settings.hostname.as_str(), settings.log, settings.demo),
             ("b", LevelFilter::Debug, Some(3))
         );
+        assert_eq!(settings.modules, ["i2c-dev", "loop max_loop=2"]);
         let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
         assert_eq!(settings.sysctls, [pair("net/ipv4/ip_forward", "1"), pair("kernel/panic", "7 8")]);
     }
@@ -189,6 +194,7 @@ mod tests {
         for (file, line, said) in [
             ("{", "", "init.json: line 1 column 2: ends in the middle; left aside"),
             (r#"{"hostname":7}"#, "", "init.json: hostname: expected a string; left aside"),
+            (r#"{"modules":"loop"}"#, "", "init.json: modules: expected an array; left aside"),
             (r#"{"color":1}"#, "", "init.json: color: not a key that mote knows; left aside"),
             ("{}", "mote.x", "mote.x: not a key that mote knows; left aside"),
             ("{}", "mote.demo=soon", "mote.demo: expected 0 to 3600 seconds; left aside"),

@@ -313,9 +313,10 @@ fn every_seccomp_action_is_seen_on_x86_64() {
 
 /// The checks of `device/test/network/checks.sh`.
 const NETWORK: &[&str] = &[
+    "the modules of init.json are loaded with their parameters, and one that is missing is named",
     "what the kernel lacks is named, and others run",
-    "with the modules loaded they come up by themselves",
-    "a pod on the bridge is reached from the device, by its port, and from a pod",
+    "the kernel loads its modules by mote, and they come up by themselves",
+    "a pod written in YAML is reached from the device, by its port, and from a pod",
     "a restart changes nothing",
     "a pod that is removed takes its interface along",
     "PID 1 has allocated nothing",

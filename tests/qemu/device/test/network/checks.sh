@@ -1,5 +1,11 @@
 # Pods on the network of a device: without a part of the kernel, with all of it, and after one is gone.
 
+of_the_boot() {
+    [ -b /dev/ram2 ] && [ "$(cat /sys/block/ram2/size)" = 128 ] || fail "$(ls /sys/block)" || return
+    dmesg | grep "mote: modules: load(no-such-module): " | grep -q "going on without it" || fail "nothing is said"
+}
+check "the modules of init.json are loaded with their parameters, and one that is missing is named" of_the_boot
+
 lacking() { mote ps | grep -q "web.*bridge mote0: .*CONFIG_BRIDGE"; }
 named() {
     wait_for 30 lacking || fail "it is not named" || return
@@ -7,18 +13,16 @@ named() {
 }
 check "what the kernel lacks is named, and others run" named
 
-load() {
-    local module
-    for module in llc stp bridge veth libcrc32c nfnetlink nf_defrag_ipv4 nf_defrag_ipv6 nf_conntrack nf_nat nf_tables \
-        nft_chain_nat nft_nat nft_masq nft_ct nft_fib nft_fib_ipv4; do
-        # Some are in one kernel and not in the other.
-        [ ! -e /lib/modules/$module.ko ] || insmod /lib/modules/$module.ko || return
-    done
-    wait_for 90 is web/c running && wait_for 30 is two/c running
+loaded() {
+    mv /sbin/modprobe.kept /sbin/modprobe
+    wait_for 90 is web/c running && wait_for 30 is two/c running || return
+    /sbin/modprobe -q -- rtnl-link-veth && /sbin/modprobe bridge && /sbin/modprobe ext4 || fail "modprobe" || return
+    ! /sbin/modprobe -q nothing || fail "what is not there is loaded" || return
+    ! /sbin/modprobe --remove bridge || fail "an option that it lacks"
 }
-check "with the modules loaded they come up by themselves" load
+check "the kernel loads its modules by mote, and they come up by themselves" loaded
 
-page() { printf 'GET /page HTTP/1.0\r\n\r\n' | nc -w 5 "$@" | grep -q "a page of a pod"; }
+page() { printf 'GET /page HTTP/1.0\r\n\r\n' | nc -w 5 "$@" | grep -q "a page of 007 is yes"; }
 inside() {
     local pod=$1
     shift
@@ -33,7 +37,7 @@ reached() {
     inside two ping -c 1 -W 5 $address >/dev/null || fail "from another pod" || return
     inside alone ip link | grep -q eth0 && fail "the other one has a network" || true
 }
-check "a pod on the bridge is reached from the device, by its port, and from a pod" reached
+check "a pod written in YAML is reached from the device, by its port, and from a pod" reached
 
 again() {
     local before
@@ -49,7 +53,7 @@ check "a restart changes nothing" again
 
 forgotten() { [ ! -e /run/mote/netns/two ] && [ ! -e /run/mote/network/two ]; }
 removed() {
-    rm /etc/mote/manifests/two.json
+    rm /etc/mote/manifests/web-2.json
     wait_for 30 forgotten || fail "something of it is left" || return
     [ "$(ip -o link | grep -c ': mv')" = 1 ] || fail "$(ip link)"
 }

@@ -1,9 +1,4 @@
-# Pods on a bridge, with a port of the device, and what the kernel needs for them in modules that are not loaded.
-pod() {
-    echo "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"$1\",\"annotations\":{\"mote/network\":\"$2\"}},\"spec\":{\"terminationGracePeriodSeconds\":1,\"containers\":[{\"name\":\"c\",\"image\":\"probe\",\"command\":[\"/bin/busybox\",\"sh\",\"-c\",\"$3\"]$4}]}}" >$manifests/$1.json
-}
-mkdir -p /var/lib/mote/bundles/probe/rootfs/www
-echo "a page of a pod" >/var/lib/mote/bundles/probe/rootfs/www/page
-pod web bridge "exec /bin/busybox httpd -f -p 80 -h /www" ',"ports":[{"containerPort":80,"hostPort":8080}]'
-pod two bridge "exec /bin/busybox sleep 100000"
-pod alone none "exec /bin/busybox sleep 100000"
+# The pods of web.yaml, and one without a network of its own. The kernel has what they need in modules, which nothing loads for now.
+echo '{"modules":["brd rd_nr=3 rd_size=64","no-such-module"]}' >/etc/mote/init.json
+echo '{"apiVersion":"v1","kind":"Pod","metadata":{"name":"alone"},"spec":{"terminationGracePeriodSeconds":1,"containers":[{"name":"c","image":"probe","args":["sleep","100000"]}]}}' >$manifests/alone.json
+mv /sbin/modprobe /sbin/modprobe.kept

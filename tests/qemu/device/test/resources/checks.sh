@@ -36,7 +36,7 @@ memory() {
 }
 check "a memory hog is killed" memory
 swap() {
-    insmod /lib/modules/brd.ko rd_nr=1 rd_size=49152 && mkswap /dev/ram0 >/dev/null && swapon /dev/ram0 || return
+    /sbin/modprobe brd rd_nr=1 rd_size=49152 && mkswap /dev/ram0 >/dev/null && swapon /dev/ram0 || return
     local got
     got="$(takes '"memory":{"limit":16777216,"swap":16777216}' 24) $(takes '"memory":{"limit":16777216,"swap":50331648}' 24)"
     got="$got $(takes '"memory":{"limit":16777216,"swap":20971520}' 24)"
@@ -134,8 +134,7 @@ cpus() {
 check "a container is on its processors alone" cpus
 
 # A device of a thousandth of a second a request, so that a weight has something to share.
-insmod /lib/modules/configfs.ko
-insmod /lib/modules/null_blk.ko nr_devices=1 gb=1 submit_queues=1 hw_queue_depth=1 irqmode=2 completion_nsec=1000000
+/sbin/modprobe null_blk nr_devices=1 gb=1 submit_queues=1 hw_queue_depth=1 irqmode=2 completion_nsec=1000000
 numbers=$(cat /sys/block/nullb0/dev) major=${numbers%:*} minor=${numbers#*:}
 device="\"type\":\"b\",\"major\":$major,\"minor\":$minor"
 more_linux=",\"devices\":[{\"path\":\"/dev/disk\",$device,\"fileMode\":384}]"
@@ -165,7 +164,7 @@ cost_weight() {
 }
 check "without BFQ a weight is the cost model's" cost_weight
 io_weight() {
-    insmod /lib/modules/bfq.ko && echo bfq >/sys/block/nullb0/queue/scheduler || return
+    /sbin/modprobe bfq && echo bfq >/sys/block/nullb0/queue/scheduler || return
     echo 0 >/sys/block/nullb0/queue/iosched/low_latency
     local entry="{\"major\":$major,\"minor\":$minor,\"weight\":700}"
     container a "$allowed,\"blockIO\":{\"weight\":300,\"weightDevice\":[$entry]}" 'sleep 1000' --detach || return

@@ -217,7 +217,8 @@ fn add(world: &mut World, pod: Pod, file: heapless::String<FILE_BYTES>, hash: u6
     };
     let p = world.add_pod(row).ok_or(Errno::ENOSPC)?;
     for container in pod.containers {
-        if let Err(errno) = world.add_unit(p, container.name, container.life.conf, container.stdin) {
+        let (conf, stdin, tty) = (container.life.conf, container.stdin, container.tty);
+        if let Err(errno) = world.add_unit(p, container.name, conf, stdin, tty) {
             world.leave_units(p);
             if let Some(pod) = world.pods.get_mut(p) {
                 *pod = PodRow::new("", heapless::String::new());

@@ -98,6 +98,7 @@ pub fn run(world: &mut World<'_>, mut sources: Sources, booted: impl FnOnce(&mut
                 Some(Token::Client(i)) => control::serve(world, i, now_ms),
                 Some(Token::Manifests) => live::noticed(world, now_ms),
                 Some(Token::Rows) => live::receive(world, now_ms),
+                Some(Token::Viewer(k)) => logs::view_ended(world, k),
                 None => {}
             }
         }

@@ -17,18 +17,23 @@ use std::time::SystemTime;
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use nix::sys::socket::{MsgFlags, recv};
 use nix::unistd::read;
 
 use crate::cri::{self, Splitter, Stream, TIME_BYTES};
 use crate::logbound::{Bound, Rate};
 use crate::logs::{MESSAGE_BYTES, Message, Pipe};
+use crate::logterminal::Terminal;
 use crate::world::World;
 use mote::board::{LOG_FILE_BYTES, LOG_FILES, LOG_RATE_BYTES};
 use mote::sys::file::tee;
+use mote::sys::socket::receive;
 
 /// As much as a pipe holds.
-const CHUNK_BYTES: usize = 64 * 1024;
+pub const CHUNK_BYTES: usize = 64 * 1024;
+
+/// How many descriptors of a container there may be to wait for, and which of them is its terminal.
+pub const KINDS: usize = 3;
+pub const TERMINAL: usize = 2;
 
 /// One pipe.
 struct Source<'a> {
@@ -39,14 +44,16 @@ struct Source<'a> {
 /// One container.
 struct Container<'a> {
     sources: [Source<'a>; 2],
+    terminal: Option<Terminal<'a>>,
     file: LogFile,
     rate: Rate,
 }
 
 /// Where what is in a pipe can be read without taking it out.
-struct Peek {
+pub struct Peek {
     pipe: Pipe,
-    chunk: Vec<u8>,
+    /// As large as a pipe.
+    pub chunk: Vec<u8>,
 }
 
 /// Runs until PID 1 says that it is over.
@@ -61,7 +68,12 @@ pub fn run(world: &World, control: &OwnedFd) -> i32 {
     let mut containers: Vec<_> = world
         .units
         .iter()
-        .map(|row| Container {
+        .enumerate()
+        .map(|(i, row)| Container {
+            terminal: row
+                .tty
+                .is_wanted()
+                .then(|| Terminal::new(row, world.logs.viewers().filter(|v| v.unit == i))),
             sources: [(&row.out, Stream::Out), (&row.err, Stream::Err)]
                 .map(|(pipe, stream)| Source { pipe: pipe.read.as_fd(), lines: Splitter::new(stream) }),
             file: LogFile::new(
@@ -72,7 +84,9 @@ pub fn run(world: &World, control: &OwnedFd) -> i32 {
         .collect();
     let mut bound = Bound::new(Path::new(world.paths.logs));
     let own = [&peek.pipe.read, &peek.pipe.write, control].map(|fd| fd.as_raw_fd());
-    keep_only(containers.iter().flat_map(|c| c.sources.iter().map(|s| s.pipe.as_raw_fd())).chain(own));
+    let pipes = containers.iter().flat_map(|c| c.sources.iter().map(|s| s.pipe.as_raw_fd()));
+    let terminals = containers.iter().filter_map(|c| c.terminal.as_ref()).flat_map(Terminal::descriptors);
+    keep_only(pipes.chain(terminals).chain(own));
     match serve(&mut containers, control, &mut peek, &mut bound) {
         Ok(()) => 0,
         Err(errno) => {
@@ -105,32 +119,57 @@ fn serve(
 ) -> Result<(), Errno> {
     let poll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
     poll.add(control, EpollEvent::new(EpollFlags::EPOLLIN, u64::MAX))?;
-    for (i, container) in containers.iter().enumerate() {
+    for (i, container) in containers.iter_mut().enumerate() {
         for (k, source) in container.sources.iter().enumerate() {
-            poll.add(source.pipe, EpollEvent::new(EpollFlags::EPOLLIN, (2 * i + k) as u64))?;
+            poll.add(source.pipe, EpollEvent::new(EpollFlags::EPOLLIN, (KINDS * i + k) as u64))?;
+        }
+        if let Some(terminal) = &mut container.terminal {
+            terminal.watch(&poll, i)?;
         }
     }
     let mut events = [EpollEvent::empty(); 32];
     loop {
-        let ready = match poll.wait(&mut events, EpollTimeout::NONE) {
+        let mut more = false;
+        for terminal in containers.iter_mut().filter_map(|container| container.terminal.as_mut()) {
+            more |= terminal.step(peek);
+        }
+        let ready = match poll.wait(&mut events, if more { EpollTimeout::ZERO } else { EpollTimeout::NONE }) {
             Err(Errno::EINTR) => continue,
             other => other?,
         };
         for event in events.iter().take(ready) {
             // Once for each event, however much there is: no container keeps the others waiting.
             if let Ok(number) = usize::try_from(event.data())
-                && let Some(container) = containers.get_mut(number / 2)
+                && let Some(container) = containers.get_mut(number / KINDS)
             {
-                container.take(number % 2, peek);
+                match (number % KINDS, &mut container.terminal) {
+                    (TERMINAL, Some(terminal)) => terminal.ready = true,
+                    (k, _) => drop(container.take(k, peek)),
+                }
                 bound.count(std::mem::take(&mut container.file.written));
                 continue;
             }
             let mut message = [0; MESSAGE_BYTES];
-            match recv(control.as_raw_fd(), &mut message, MsgFlags::MSG_DONTWAIT) {
-                Ok(MESSAGE_BYTES) => match Message::decode(message) {
+            // It does not block.
+            match receive(control.as_fd(), &mut message) {
+                Ok((MESSAGE_BYTES, fd)) => match Message::decode(message) {
                     Message::Flush(i) => {
                         if let Some(container) = containers.get_mut(i) {
                             container.finish(peek, true);
+                        }
+                    }
+                    // One that this writer does not know of yet is its successor's.
+                    Message::Terminal(i) => {
+                        let container = containers.get_mut(i);
+                        if let Some((container, master)) = container.zip(fd) {
+                            container.begin(&poll, i, master, peek)?;
+                        }
+                    }
+                    Message::Viewer(i) => {
+                        let terminal =
+                            containers.get_mut(i).and_then(|container| container.terminal.as_mut());
+                        if let Some((terminal, viewer)) = terminal.zip(fd) {
+                            terminal.view(viewer);
                         }
                     }
                     Message::Finish => {
@@ -188,20 +227,34 @@ impl Container<'_> {
             },
         );
         file.write_out();
+        if let Some(terminal) = &mut self.terminal {
+            terminal.show(lines);
+            terminal.ready = true; // there is room in the pipe
+        }
         let length = lines.len();
         peek.consume(source.pipe, length);
         true
     }
 
-    /// Moves all there is and ends the last line. Bounded: the next run of the container may be printing already.
-    /// `ended` says that the run has ended, which the log is to show then.
-    fn finish(&mut self, peek: &mut Peek, ended: bool) {
-        for k in 0..self.sources.len() {
-            let mut moved = 0;
-            while moved < 16 && self.take(k, peek) {
-                moved += 1;
+    /// Goes on with another terminal, once all of the last one has been moved.
+    fn begin(&mut self, poll: &Epoll, i: usize, master: OwnedFd, peek: &mut Peek) -> Result<(), Errno> {
+        self.empty(0, peek);
+        self.terminal.as_mut().map_or(Ok(()), |terminal| terminal.begin(poll, i, master))
+    }
+
+    /// Moves all there is of source `k`. Bounded: the next run of the container may be printing already.
+    fn empty(&mut self, k: usize, peek: &mut Peek) {
+        for _ in 0..16 {
+            let moved = self.terminal.as_mut().is_some_and(|terminal| terminal.empty(peek));
+            if !self.take(k, peek) && !moved {
+                break;
             }
         }
+    }
+
+    /// Moves all there is and ends the last line. `ended` says that the run has ended, which the log is to show then.
+    fn finish(&mut self, peek: &mut Peek, ended: bool) {
+        (0..self.sources.len()).for_each(|k| self.empty(k, peek));
         let now = cri::time(SystemTime::now());
         let (sources, file) = (&mut self.sources, &mut self.file);
         sources.iter_mut().for_each(|source| source.lines.flush(&now, &mut |parts| file.append(parts, &now)));
@@ -209,6 +262,9 @@ impl Container<'_> {
             file.end(&now);
         }
         file.write_out();
+        if let Some(terminal) = self.terminal.as_mut().filter(|_| ended) {
+            terminal.end();
+        }
     }
 }
 

@@ -22,6 +22,7 @@ mod line;
 mod live;
 mod logbound;
 mod logs;
+mod logterminal;
 mod logwriter;
 mod manifest;
 mod memory;
@@ -43,6 +44,7 @@ mod steps;
 mod supervise;
 mod table;
 mod task;
+mod tty;
 mod volumes;
 mod world;
 

@@ -24,9 +24,11 @@ pub enum Token {
     Manifests,
     /// A reader of manifests has sent a row.
     Rows,
+    /// This one who watches a terminal is gone.
+    Viewer(usize),
 }
 
-const KINDS: u64 = 8;
+const KINDS: u64 = 9;
 
 impl Token {
     fn encode(self) -> u64 {
@@ -40,6 +42,7 @@ impl Token {
             Self::Client(i) => number(5, i),
             Self::Manifests => 6,
             Self::Rows => 7,
+            Self::Viewer(k) => number(8, k),
         }
     }
 
@@ -55,6 +58,7 @@ impl Token {
             5 => Self::Client(i),
             6 => Self::Manifests,
             7 => Self::Rows,
+            8 => Self::Viewer(i),
             _ => return None,
         })
     }
@@ -89,6 +93,11 @@ impl Poll {
     /// Waits for `fd` to become readable.
     pub fn add(&self, fd: BorrowedFd<'_>, token: Token) -> Result<(), Errno> {
         self.epoll()?.add(fd, EpollEvent::new(EpollFlags::EPOLLIN, token.encode()))
+    }
+
+    /// Waits for the other side of `fd` to go.
+    pub fn add_end(&self, fd: BorrowedFd<'_>, token: Token) -> Result<(), Errno> {
+        self.epoll()?.add(fd, EpollEvent::new(EpollFlags::empty(), token.encode()))
     }
 
     /// Waits for `fd` to become writable too, or no longer.

@@ -2,7 +2,7 @@
 //! namespace, has the library start the container as PID 1's own child, and tells PID 1 in one message.
 
 use std::ffi::CString;
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use mote::cgroup::{Cgroups, Place};
@@ -11,10 +11,11 @@ use mote::error::{During as _, Error, Result};
 use mote::plan::Overrides;
 use mote::seccomp::Wish;
 use mote::state::Id;
+use mote::sys::socket;
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
 use nix::sched::CloneFlags;
-use nix::unistd::{Pid, pipe2, read, write};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use nix::unistd::Pid;
 
 use crate::line::Line;
 use crate::manifest::security::Profile;
@@ -75,14 +76,19 @@ impl Report {
         }
     }
 
-    /// Reads a report that has come; `None` when none has.
-    pub fn receive(from: BorrowedFd<'_>) -> Option<Self> {
+    /// Reads a report that has come, and the container's terminal with it; `None` when none has.
+    pub fn receive(from: BorrowedFd<'_>) -> Option<(Self, Option<OwnedFd>)> {
         let mut bytes = [0; REPORT_BYTES];
-        (read(from, &mut bytes) == Ok(REPORT_BYTES)).then(|| Self::decode(&bytes)).flatten()
+        let (REPORT_BYTES, master) = socket::receive(from, &mut bytes).ok()? else { return None };
+        Some((Self::decode(&bytes)?, master))
     }
 
-    fn send(&self, to: BorrowedFd<'_>) {
-        let _ = write(to, &self.encode()); // the pipe is empty and PID 1 never closes its end
+    fn send(&self, to: BorrowedFd<'_>, master: Option<BorrowedFd<'_>>) {
+        // The socket is empty and PID 1 never closes its end.
+        let _ = match master {
+            Some(master) => socket::send_fd(to, &self.encode(), master),
+            None => socket::send(to, &self.encode()),
+        };
     }
 }
 
@@ -91,15 +97,16 @@ pub fn fork(world: &mut World, i: usize) -> std::result::Result<(), Errno> {
     if let Some(row) = world.units.get_mut(i) {
         row.stdin.prepare()?;
     }
-    let (report, to) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let (report, to) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
     let shared = &*world;
     let (pid, pidfd) = child::fork(c"mote-start", || {
         descriptors::restore();
-        let report = match start(shared, i) {
-            Ok(report) => report,
-            Err(error) => Report::Failed(Line::of(format_args!("{error}"))),
+        let (report, master) = match start(shared, i) {
+            Ok(started) => started,
+            Err(error) => (Report::Failed(Line::of(format_args!("{error}"))), None),
         };
-        report.send(to.as_fd());
+        report.send(to.as_fd(), master.as_ref().map(|fd| fd.as_fd()));
         0
     })?;
     drop(to);
@@ -157,8 +164,8 @@ pub fn manifest(world: &World, i: usize) -> Result<(Pod, usize)> {
     Ok((manifest, k))
 }
 
-/// Starts container `i`. Runs in the starter.
-fn start(world: &World, i: usize) -> Result<Report> {
+/// Starts container `i`. Runs in the starter. Returns its terminal as well, if it has one.
+fn start(world: &World, i: usize) -> Result<(Report, Option<OwnedFd>)> {
     let (manifest, k) = manifest(world, i)?;
     let gone = || Error::config(manifest.name.as_str(), "the document", "changed since it was read");
     let row = world.units.get(i).ok_or_else(gone)?;
@@ -175,6 +182,7 @@ fn start(world: &World, i: usize) -> Result<Report> {
     let own_name = joins.iter().all(|(kind, _)| *kind != CloneFlags::CLONE_NEWUTS);
     let bundle = amend::bundle(world.paths, &manifest, container)?;
     let args = arguments(container, &bundle)?;
+    let env = environment(container, &bundle)?;
     let cgroups = limits::prepare_pod(world.paths, manifest.name.as_str(), &manifest.limits)?;
     let cgroup = cgroup_of(world, row);
     clear(&cgroups, &cgroup)?;
@@ -196,7 +204,7 @@ fn start(world: &World, i: usize) -> Result<Report> {
         overrides: Overrides {
             namespaces: &joins,
             args: args.as_deref(),
-            env: &container.env,
+            env: env.as_deref().unwrap_or(&container.env),
             cwd: container.cwd.as_deref(),
             hostname: manifest.hostname.as_ref().filter(|_| own_name).map(|name| name.as_str()),
             seccomp: match container.security.seccomp {
@@ -209,7 +217,7 @@ fn start(world: &World, i: usize) -> Result<Report> {
             limits: &own_limits,
         },
         stdio: Some([row.stdin.read().unwrap_or(null.as_fd()), row.out.write.as_fd(), row.err.write.as_fd()]),
-        terminal: Terminal::Refused,
+        terminal: Terminal::Kept,
         pid_file: None,
         wait: false,
         sibling: true,
@@ -223,7 +231,23 @@ fn start(world: &World, i: usize) -> Result<Report> {
         protect: false,
     };
     let made = container::create_from(&request, &bundle)?;
-    Ok(Report::Started { pid: made.pid.as_raw(), netns: shared.netns })
+    let master = made.terminal.as_ref().map(|from| socket::receive_fd(from.as_fd()));
+    let master = master.transpose().during("recvmsg", "process.terminal")?;
+    Ok((Report::Started { pid: made.pid.as_raw(), netns: shared.netns }, master))
+}
+
+/// What takes the place of the manifest's `env`, if anything does: with a terminal, unless somebody has said which, `TERM=xterm`,
+/// as kubelet's runtimes have it.
+fn environment(container: &Container, bundle: &container::Bundle) -> Result<Option<Vec<String>>> {
+    const NAME: &str = "TERM=";
+    if !container.tty || container.env.iter().any(|entry| entry.starts_with(NAME)) {
+        return Ok(None);
+    }
+    let process = bundle.parse()?.process;
+    if process.is_some_and(|process| process.env.iter().any(|entry| entry.decode().starts_with(NAME))) {
+        return Ok(None);
+    }
+    Ok(Some(container.env.iter().cloned().chain([format!("{NAME}xterm")]).collect()))
 }
 
 /// What takes the place of the bundle's `process.args`, if anything does.

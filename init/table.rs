@@ -9,12 +9,13 @@ use nix::errno::Errno;
 use crate::clock;
 use crate::descriptors;
 use crate::line::Line;
-use crate::logs::Pipe;
+use crate::logs::{self, Pipe};
 use crate::manifest::RestartPolicy;
 use crate::name::Name;
 use crate::order;
 use crate::stdin::{Stdin, Wanted};
 use crate::supervise::{Conf, State, Task, Unit};
+use crate::tty::Tty;
 use crate::world::{FILE_BYTES, PodRow, Reason, UnitRow, World};
 
 /// The pod of a container's place that nobody has.
@@ -68,7 +69,14 @@ impl World<'_> {
 
     /// Adds a container to pod `p`, behind those that it has already.
     /// Errors: `ENOSPC` when the table is full, those of `pipe2(2)`.
-    pub fn add_unit(&mut self, p: usize, name: Name, conf: Conf, stdin: Wanted) -> Result<usize, Errno> {
+    pub fn add_unit(
+        &mut self,
+        p: usize,
+        name: Name,
+        conf: Conf,
+        stdin: Wanted,
+        tty: bool,
+    ) -> Result<usize, Errno> {
         if self.units.len() >= descriptors::MANY {
             descriptors::raise();
         }
@@ -82,7 +90,8 @@ impl World<'_> {
             tasks: [const { None }; Task::COUNT],
             starter: None,
             pidfd: None,
-            stdin: Stdin::new(stdin),
+            stdin: Stdin::new(stdin, tty),
+            tty: Tty::new(tty),
             out,
             err,
             reason: None,
@@ -96,6 +105,7 @@ impl World<'_> {
         let vacant = self.units.iter().skip(behind).position(|row| row.pod == NOBODY);
         if let Some(i) = vacant.map(|i| i + behind) {
             *self.units.get_mut(i).ok_or(Errno::ENOSPC)? = row;
+            logs::send_away(self, i);
             return Ok(i);
         }
         self.units.push(row).map_err(|_| Errno::ENOSPC)?;

@@ -32,6 +32,7 @@ use crate::stdin::Stdin;
 use crate::supervise::pod::{self, Phase, View};
 use crate::supervise::{self, Action, Conf, Event, Halt, NEVER, Outcome, State, Status, Task, Unit};
 use crate::task;
+use crate::tty::Tty;
 use mote::board::{MAX_CONTAINERS, MAX_PODS};
 
 /// Why a pod or a start failed.
@@ -105,6 +106,8 @@ pub struct UnitRow {
     pub pidfd: Option<OwnedFd>,
     /// Its standard input.
     pub stdin: Stdin,
+    /// Its terminal; standard input, output and error then.
+    pub tty: Tty,
     /// Its standard output.
     pub out: Pipe,
     /// Its standard error.
@@ -515,7 +518,8 @@ impl<'t> World<'t> {
     /// Takes the report of the starter of container `i`, if there is one.
     pub fn report(&mut self, i: usize, now_ms: u64) {
         let starter = self.units.get(i).and_then(|row| row.starter.as_ref());
-        let Some(report) = starter.and_then(|starter| Report::receive(starter.report.as_fd())) else {
+        let Some((report, master)) = starter.and_then(|starter| Report::receive(starter.report.as_fd()))
+        else {
             return;
         };
         let (pid, netns) = match report {
@@ -533,6 +537,11 @@ impl<'t> World<'t> {
             }
         }
         row.reason = None;
+        if let Some(master) = master {
+            row.tty.begin(master);
+            logs::began(self, i);
+        }
+        let Some(row) = self.units.get_mut(i) else { return };
         row.pidfd = pidfd_open(Pid::from_raw(pid)).ok().filter(|fd| wait::is_child(fd.as_fd()));
         let alive = row.pidfd.is_some();
         (row.started_ns, row.recorded) = (history::now_ns(), false);

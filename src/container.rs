@@ -76,8 +76,10 @@ pub enum Terminal<'a> {
     Refused,
     /// To an engine's socket, which expects that the container wants one.
     Console(&'a Path),
-    /// To the caller, if the container wants one: by [`Made::terminal`].
+    /// To the caller, if the container wants one: by [`Made::terminal`]. Its size is the caller's.
     Foreground,
+    /// The same, with the size that the configuration says.
+    Kept,
 }
 
 /// The descriptors after standard error that stay open in a program.
@@ -110,7 +112,7 @@ impl Terminal<'_> {
             Self::Console(path) => {
                 UnixStream::connect(path).during("--console-socket: connect", path).map(Some)
             }
-            Self::Refused | Self::Foreground => Ok(None),
+            Self::Refused | Self::Foreground | Self::Kept => Ok(None),
         }
     }
 }
@@ -131,7 +133,7 @@ pub struct Made {
     pub pid: Pid,
     /// A descriptor for it.
     pub pidfd: OwnedFd,
-    /// Where the master of its terminal comes from, if it has one and [`Terminal::Foreground`] was asked for.
+    /// Where the master of its terminal comes from, if it has one and [`Terminal::Foreground`] or [`Terminal::Kept`] was asked for.
     pub terminal: Option<OwnedFd>,
     notify: Option<OwnedFd>,
     store: Store,

@@ -169,11 +169,11 @@ pub fn exec(request: &Request<'_>) -> Result<i32> {
     let pair;
     let (ours, theirs) = match (request.terminal, process.terminal) {
         (Terminal::Console(_), true) => (None, console.as_ref().map(AsFd::as_fd)),
-        (Terminal::Foreground, true) => {
+        (Terminal::Foreground | Terminal::Kept, true) => {
             pair = container::callers_terminal(&mut process)?;
             (Some(pair.0.as_fd()), Some(pair.1.as_fd()))
         }
-        (Terminal::Refused | Terminal::Foreground, false) => (None, None),
+        (Terminal::Refused | Terminal::Foreground | Terminal::Kept, false) => (None, None),
         (Terminal::Refused, true) => {
             return Err(Error::usage(format_args!(
                 "exec: a terminal needs --console-socket, or no --detach"

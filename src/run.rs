@@ -149,8 +149,30 @@ fn pass_on(pidfd: BorrowedFd<'_>, signals: &Signals, relay: Option<&Relay>) {
 /// Two terminals joined: the caller's and the container's.
 struct Relay {
     master: OwnedFd,
-    /// The caller's settings, where its standard input is a terminal.
-    saved: Option<Termios>,
+    /// Of the caller's, where its standard input is a terminal.
+    _raw: Option<Raw>,
+}
+
+/// The terminal that is standard input, which passes everything through until this is dropped.
+#[derive(Debug)]
+pub struct Raw(Termios);
+
+impl Raw {
+    /// Has it do so.
+    /// Errors: `ENOTTY` when it is none.
+    pub fn new() -> Result<Self> {
+        let saved = tcgetattr(STDIN).during("tcgetattr", "standard input")?;
+        let mut raw = saved.clone();
+        cfmakeraw(&mut raw);
+        tcsetattr(STDIN, SetArg::TCSANOW, &raw).during("tcsetattr", "standard input")?;
+        Ok(Self(saved))
+    }
+}
+
+impl Drop for Raw {
+    fn drop(&mut self) {
+        let _ = tcsetattr(STDIN, SetArg::TCSANOW, &self.0); // a terminal that is gone needs no care
+    }
 }
 
 impl Relay {
@@ -162,12 +184,8 @@ impl Relay {
         );
         let flags = nix::fcntl::FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK);
         nix::fcntl::fcntl(&master, flags).during("fcntl", "process.terminal")?;
-        let saved = tcgetattr(STDIN).ok(); // none: not a terminal
-        if let Some(mut raw) = saved.clone() {
-            cfmakeraw(&mut raw);
-            tcsetattr(STDIN, SetArg::TCSANOW, &raw).during("tcsetattr", "standard input")?;
-        }
-        let relay = Self { master, saved };
+        let raw = if tcgetattr(STDIN).is_ok() { Some(Raw::new()?) } else { None };
+        let relay = Self { master, _raw: raw };
         relay.resize();
         Ok(relay)
     }
@@ -208,13 +226,5 @@ impl Relay {
     /// Copies the rest.
     fn drain(&self) {
         while self.output() {}
-    }
-}
-
-impl Drop for Relay {
-    fn drop(&mut self) {
-        if let Some(saved) = &self.saved {
-            let _ = tcsetattr(STDIN, SetArg::TCSANOW, saved); // a terminal that is gone needs no care
-        }
     }
 }

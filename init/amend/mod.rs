@@ -50,9 +50,8 @@ pub fn amend(
     let mut config = Config(text.to_owned());
     let security = &container.security;
     if let Some(process) = &spec.process {
-        if process.terminal {
-            // A container has one when its manifest says so, and mote lacks that (`tty`).
-            config.set(&["process", "terminal"], "false");
+        if process.terminal != container.tty {
+            config.set(&["process", "terminal"], if container.tty { "true" } else { "false" });
         }
         process::user(&mut config, process, pod, container, found)?;
         process::capabilities(&mut config, process, security, found.capabilities);

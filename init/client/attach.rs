@@ -1,5 +1,5 @@
 //! `mote attach`: what a container prints from now on, and with `-i` what is typed here as its standard input. The end of a container
-//! is the end of this; ^C ends this alone.
+//! is the end of this; ^C ends this alone. With a terminal (`terminal.rs`) ^C is the container's, and ^P ^Q ends this.
 
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 
@@ -14,7 +14,7 @@ use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{Pid, pipe2, read, write};
 
-use super::{Host, logs, ps};
+use super::{Host, logs, ps, terminal};
 use crate::child;
 
 /// `attach`
@@ -29,6 +29,12 @@ pub const COMMAND: Command = Command {
             short: Some('i'),
             kind: Kind::Flag,
             about: "pass standard input on; its manifest must have stdin: true",
+        },
+        Opt {
+            name: "tty",
+            short: Some('t'),
+            kind: Kind::Flag,
+            about: "only as a terminal to a terminal; its manifest must have tty: true",
         },
     ],
     count: (1, 1),
@@ -51,6 +57,14 @@ fn run(context: &Context<'_>) -> Result<i32> {
     let ended = pidfd_open(Pid::from_raw(pid)).during("pidfd_open", pod.as_str())?;
     let names = format!(r#","pod":"{pod}","container":"{container}""#);
     let interactive = context.options.has("interactive");
+    let strict = context.options.has("tty");
+    if row.is("tty", "true") {
+        let what = terminal::What { names: &names, typing: interactive, strict, ended: ended.as_fd() };
+        return terminal::attach(&host, &what).map(|()| 0);
+    }
+    if strict {
+        return refuse("has no terminal: its manifest lacks tty: true");
+    }
     let typed = interactive.then(|| host.order_fd("attach", &names)).transpose()?;
     let dir = host.logs.join(pod.as_str()).join(container.as_str());
     let (wait, ready) = pipe2(OFlag::O_CLOEXEC).during("pipe2", "")?;

@@ -12,6 +12,7 @@ pub mod ps;
 pub mod stats;
 pub mod supervise;
 pub mod table;
+pub mod terminal;
 pub mod watch;
 
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};

@@ -76,6 +76,9 @@ fn about_unit(packet: &mut Packet, world: &World, i: usize, now_ms: u64) -> std:
     let age_ms = now_ms.saturating_sub(row.changed_ms);
     let netns = world.pods.get(row.pod).map_or(0, |pod| pod.netns);
     write!(packet, r#","restarts":{restarts},"age_ms":{age_ms},"netns":{netns}"#)?;
+    if row.tty.is_wanted() {
+        packet.write_str(r#","tty":true"#)?;
+    }
     let oom_kills = row.oom_kills + world.oom_kills_now(i);
     if oom_kills > 0 {
         write!(packet, r#","oom_kills":{oom_kills}"#)?;

@@ -21,7 +21,7 @@ use nix::sys::socket::{self, MsgFlags, SockFlag, sockopt};
 use nix::sys::stat::stat;
 
 use crate::live;
-use crate::name::Name;
+use crate::logs;
 use crate::poll::Token;
 use crate::supervise::NEVER;
 use crate::world::World;
@@ -179,10 +179,15 @@ fn once(world: &mut World, i: usize, request: &Request, now_ms: u64) {
             Ok(()) => done,
             Err(why) => answer::error(format_args!("pod {name}: {why}")),
         },
-        Request::Attach(pod, container) => match attach(world, i, pod, container) {
-            Ok(()) => return drop_client(world, i),
-            Err(why) => answer::error(format_args!("{pod}/{container}: {why}")),
-        },
+        Request::Attach(pod, container) | Request::View(pod, container) => {
+            let of_pod = |p: usize| world.pods.get(p).is_some_and(|row| row.name.as_str() == pod.as_str());
+            let u = world.units.iter().position(|row| row.name == *container && of_pod(row.pod));
+            let give = if matches!(request, Request::View(..)) { view } else { attach };
+            match u.ok_or("there is none").and_then(|u| give(world, i, u)) {
+                Ok(()) => return drop_client(world, i),
+                Err(why) => answer::error(format_args!("{pod}/{container}: {why}")),
+            }
+        }
         Request::Reload => {
             live::reload(world, now_ms);
             done
@@ -193,16 +198,26 @@ fn once(world: &mut World, i: usize, request: &Request, now_ms: u64) {
 }
 
 /// Sends client `i` the end of a container's standard input that is written to.
-fn attach(world: &mut World, i: usize, pod: &Name, container: &Name) -> Result<(), &'static str> {
-    let World { pods, units, control, .. } = world;
-    let Some(Some(client)) = control.clients.get(i) else { return Ok(()) };
-    let of_pod = |p: usize| pods.get(p).is_some_and(|row| row.name.as_str() == pod.as_str());
-    let row =
-        units.iter_mut().find(|row| row.name == *container && of_pod(row.pod)).ok_or("there is none")?;
-    row.stdin.attach(|end| {
-        // One that cannot take it has not been listening.
-        let _ = send_fd(client.fd.as_fd(), answer::END.as_bytes(), end);
-    })
+fn attach(world: &mut World, i: usize, u: usize) -> Result<(), &'static str> {
+    let World { units, control, .. } = world;
+    let (Some(Some(client)), Some(row)) = (control.clients.get(i), units.get_mut(u)) else { return Ok(()) };
+    let terminal = row.tty.master().filter(|_| row.unit.pid().is_some());
+    row.stdin.attach(terminal, |end| give(client, end))
+}
+
+/// Sends client `i` a socket on which comes what a container prints to its terminal.
+fn view(world: &mut World, i: usize, u: usize) -> Result<(), &'static str> {
+    let end = logs::view(world, u)?;
+    if let Some(Some(client)) = world.control.clients.get(i) {
+        give(client, end.as_fd());
+    }
+    Ok(())
+}
+
+/// The last packet, with a descriptor.
+fn give(client: &Client, end: BorrowedFd<'_>) {
+    // One that cannot take it has not been listening.
+    let _ = send_fd(client.fd.as_fd(), answer::END.as_bytes(), end);
 }
 
 /// Sends the last packet to client `i`.

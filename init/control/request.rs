@@ -6,6 +6,7 @@
 //! | `reload` | | looks at all manifests again |
 //! | `poweroff`, `reboot`, `halt` | | the way down, of a device alone |
 //! | `attach` | `pod`, `container` | what is written to its standard input, by `SCM_RIGHTS` with the last packet |
+//! | `view` | `pod`, `container` | what it prints to its terminal from now on, likewise |
 //! | `start`, `stop`, `restart` | `pod`; `grace_s` | a pod |
 
 use crate::fields;
@@ -32,6 +33,8 @@ pub enum Request {
     Pod(Order, Name),
     /// The standard input of a container, of a pod.
     Attach(Name, Name),
+    /// What a container of a pod prints to its terminal.
+    View(Name, Name),
 }
 
 impl Request {
@@ -49,11 +52,12 @@ impl Request {
             Some(_) => return Err("expected grace_s from 0 to 86400"),
         };
         let order = match (word, power) {
-            ("attach", _) => {
+            ("attach" | "view", _) => {
                 let name = |key| string(text, key).and_then(Name::new);
                 let names = name("pod").zip(name("container"));
                 let (pod, container) = names.ok_or("expected the names of a pod and a container")?;
-                return Ok(Self::Attach(pod, container));
+                let kind = if word == "view" { Self::View } else { Self::Attach };
+                return Ok(kind(pod, container));
             }
             ("ps", _) => return Ok(Self::Ps),
             ("reload", _) => return Ok(Self::Reload),
@@ -63,7 +67,7 @@ impl Request {
             ("restart", _) => Order::Restart { grace_ms },
             _ => {
                 return Err(
-                    "expected request ps, reload, attach, start, stop, restart, poweroff, reboot or halt",
+                    "expected request ps, reload, attach, view, start, stop, restart, poweroff, reboot or halt",
                 );
             }
         };

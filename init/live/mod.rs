@@ -212,9 +212,9 @@ fn apply(world: &mut World<'_>, row: Row, now_ms: u64) {
                 reader.adding = place.map(|p| (p, count));
             }
         }
-        Row::Unit { name, conf, stdin } => {
+        Row::Unit { name, conf, stdin, tty } => {
             let Some((p, left)) = world.live.reader.as_ref().and_then(|reader| reader.adding) else { return };
-            let added = world.add_unit(p, name, conf, stdin);
+            let added = world.add_unit(p, name, conf, stdin, tty);
             let Some(reader) = world.live.reader.as_mut() else { return };
             reader.added = true;
             reader.adding = Some((p, left.saturating_sub(1))).filter(|(_, left)| *left > 0 && added.is_ok());

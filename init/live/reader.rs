@@ -167,7 +167,8 @@ impl Reader<'_> {
         })?;
         for container in pod.containers {
             let conf = container.life.conf;
-            self.send(&Row::Unit { name: container.name, conf, stdin: container.stdin })?;
+            let (stdin, tty) = (container.stdin, container.tty);
+            self.send(&Row::Unit { name: container.name, conf, stdin, tty })?;
         }
         Ok(())
     }

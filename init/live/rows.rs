@@ -41,6 +41,8 @@ pub enum Row {
         conf: Conf,
         /// Its standard input.
         stdin: Wanted,
+        /// Whether it has a terminal.
+        tty: bool,
     },
     /// A manifest that is wrong, and of which no pod runs.
     Failed {
@@ -189,10 +191,11 @@ impl Row {
                 out.text(after);
                 out.short(*count);
             }
-            Self::Unit { name, conf, stdin } => {
+            Self::Unit { name, conf, stdin, tty } => {
                 out.byte(2);
                 out.text(name.as_str());
                 out.byte(place(&STDIN, stdin));
+                out.byte(u8::from(*tty));
                 put_conf(&mut out, conf);
             }
             Self::Failed { file, reason } | Self::Wrong { file, reason } => {
@@ -226,7 +229,12 @@ impl Row {
                 after: from.string()?,
                 count: from.short()?,
             },
-            2 => Self::Unit { name: from.name()?, stdin: at(&STDIN, from.byte())?, conf: conf(from)? },
+            2 => Self::Unit {
+                name: from.name()?,
+                stdin: at(&STDIN, from.byte())?,
+                tty: from.byte()? != 0,
+                conf: conf(from)?,
+            },
             3 => Self::Failed { file: from.string()?, reason: from.reason()? },
             4 => Self::Wrong { file: from.string()?, reason: from.reason()? },
             5 => Self::Changed(from.string()?),
@@ -273,7 +281,7 @@ mod tests {
                 after,
                 count: 32,
             },
-            Row::Unit { name, conf, stdin: Wanted::Once },
+            Row::Unit { name, conf, stdin: Wanted::Once, tty: true },
             Row::Failed { file: file.clone(), reason: reason.clone() },
             Row::Wrong { file: file.clone(), reason },
             Row::Changed(file.clone()),

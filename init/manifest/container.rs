@@ -40,6 +40,8 @@ pub struct Container {
     pub limits: Limits,
     /// Whether somebody may type to it.
     pub stdin: Wanted,
+    /// Whether it has a terminal.
+    pub tty: bool,
     /// Its role, probes and hooks.
     pub life: Life,
 }
@@ -115,6 +117,7 @@ pub fn container(
             (true, false) => Wanted::Always,
             (true, true) => Wanted::Once,
         },
+        tty: text.tty,
         limits: limits::read(resources, &|field, why| at(&format!("resources{field}"), why))?,
     })
 }

@@ -225,6 +225,7 @@ const KNOWN: &[(Object, Rule, &[&str])] = &[
             "stdinOnce",
             "terminationMessagePath",
             "terminationMessagePolicy",
+            "tty",
             "workingDir",
         ],
     ),
@@ -237,7 +238,6 @@ const KNOWN: &[(Object, Rule, &[&str])] = &[
     (Container, Pass, &["imagePullPolicy", "resizePolicy"]),
     (Container, In(Probe), &["livenessProbe", "readinessProbe", "startupProbe"]),
     (Container, In(Lifecycle), &["lifecycle"]),
-    (Container, Pass, &["tty"]),
     (Container, Refuse, &["envFrom", "restartPolicyRules", "volumeDevices"]),
     // A name is for Services.
     (Port, Read, &["containerPort", "hostIP", "hostPort", "name", "protocol"]),

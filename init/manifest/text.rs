@@ -96,6 +96,7 @@ object! {
         mounts: List<MountText<'a>> = "volumeMounts",
         stdin: bool = "stdin",
         stdin_once: bool = "stdinOnce",
+        tty: bool = "tty",
         ports: List<PortText<'a>> = "ports",
         restart_policy: Option<Str<'a>> = "restartPolicy",
         startup: Option<ProbeText<'a>> = "startupProbe",

@@ -25,6 +25,7 @@ use crate::stage::Ask;
 use crate::state::{Entry, PidFile, Record, START_SOCKET, Status, Store, process_start};
 use crate::strings;
 use crate::sys::process::pidfd_send_signal;
+use crate::sys::socket;
 use crate::sys::wait;
 use crate::userns;
 
@@ -149,7 +150,12 @@ impl Console {
                 let (ours, theirs) = callers_terminal(process)?;
                 (Some(ours), Some(theirs))
             }
-            (Terminal::Refused | Terminal::Foreground, false) | (Terminal::Console(_), true) => (None, None),
+            (Terminal::Kept, true) => {
+                let (ours, theirs) = socket::pair().during("socketpair", "process.terminal")?;
+                (Some(ours), Some(theirs))
+            }
+            (Terminal::Refused | Terminal::Foreground | Terminal::Kept, false)
+            | (Terminal::Console(_), true) => (None, None),
             (Terminal::Refused, true) => {
                 return refuse("true needs --console-socket, or a run without --detach");
             }

@@ -166,6 +166,24 @@ pub fn entries(
     }
 }
 
+/// `splice(2)`: moves at most `length` bytes into the pipe `to`, which it does not wait for. They are never anywhere else: who is
+/// killed meanwhile has moved them or not. `from` is waited for unless it is `O_NONBLOCK`.
+/// Errors: `EAGAIN` when there is nothing or no room, `EIO` of a pseudoterminal whose other side nobody has open, `EINVAL` of one
+/// in the first of Linux 5.10, which cannot.
+pub fn splice(from: BorrowedFd<'_>, to: BorrowedFd<'_>, length: usize) -> Result<usize, Errno> {
+    let (from, to, flags) = (from.as_raw_fd(), to.as_raw_fd(), libc::SPLICE_F_NONBLOCK);
+    // SAFETY: integers, and no offsets.
+    checked(unsafe { syscall!(Sysno::splice, from, 0, to, 0, length, flags) })
+}
+
+/// `FIONREAD`: how many bytes can be read from a pipe at once.
+pub fn available(pipe: BorrowedFd<'_>) -> Result<usize, Errno> {
+    let mut length: i32 = 0;
+    // SAFETY: the kernel writes one int, which outlives the call.
+    checked(unsafe { syscall!(Sysno::ioctl, pipe.as_raw_fd(), libc::FIONREAD, &raw mut length) })?;
+    Ok(usize::try_from(length).unwrap_or(0))
+}
+
 /// `tee(2)`: copies at most `length` bytes from one pipe to another and leaves them in the first. Never waits.
 /// Errors: `EAGAIN` when there is nothing or no room; 0 is the end of the pipe.
 pub fn tee(from: BorrowedFd<'_>, to: BorrowedFd<'_>, length: usize) -> Result<usize, Errno> {

@@ -10,35 +10,14 @@ PATH=$WORK/bin:$PATH
 until_true docker version >/dev/null || { echo '# dockerd does not answer'; tail -15 $WORK/dockerd.log >&2; exit 1; }
 tar -C $WORK/rootfs -c . | docker import - img >&2 || echo '# docker import failed'
 
+# remove NAME...: at once
+remove() { docker rm -f "$@"; }
+export -f remove
+. "$HERE/both.sh"
+
 check 'info and version: the runtime is known' <<'END'
 has "$(docker info)" under-test
 is "$(docker info -f '{{.DefaultRuntime}}')" under-test
-END
-
-check 'run: output, and the exit code of the program' <<'END'
-is "$(docker run --rm img echo hello)" hello
-code 7 docker run --rm img sh -c 'exit 7'
-code 137 docker run --rm img sh -c 'sleep 100 & kill -9 $!; wait $!'
-END
-
-check 'run -i: standard input; standard error apart' <<'END'
-is "$(echo piped | docker run --rm -i img cat)" piped
-is "$(docker run --rm img sh -c 'echo err >&2' 2>&1 >/dev/null)" err
-END
-
-check 'run -it: a terminal of the right size' <<'END'
-code 5 terminal --send 'stty size; tty; ls -l /dev/console; sleep 0.3; exit 5' docker run --rm -it img sh
-has "$OUT" '33 77'
-has "$OUT" /dev/pts/0
-END
-
-check 'run -d, logs, wait, rm' <<'END'
-docker run -d --name d1 img sh -c 'echo out; echo err >&2; exit 3'
-is "$(docker wait d1)" 3
-is "$(docker logs d1 2>/dev/null)" out
-is "$(docker logs d1 2>&1 >/dev/null)" err
-docker rm d1
-code 1 docker container inspect d1
 END
 
 check 'logs -f of a container that goes on' <<'END'
@@ -64,15 +43,6 @@ until_true sh -c "[ \$(docker inspect -f '{{.RestartCount}} {{.State.Status}}' r
 is "$(docker inspect -f '{{.State.ExitCode}}' re)" 9
 END
 
-check 'exec: output, exit code, environment, directory, user' <<'END'
-docker run -d --name e1 img sleep 100
-is "$(docker exec e1 echo inside)" inside
-code 9 docker exec e1 sh -c 'exit 9'
-is "$(docker exec -e A=b -w /tmp -u 1000:1000 e1 sh -c 'echo $A $(pwd) $(id -u):$(id -g)')" 'b /tmp 1000:1000'
-is "$(echo piped | docker exec -i e1 cat)" piped
-is "$(docker exec -u user e1 id -G)" '1000 2000'
-END
-
 check 'exec: a missing program' <<'END'
 docker run -d --name e2 img sleep 100
 code 126 docker exec e2 /nosuch || code 127 docker exec e2 /nosuch
@@ -81,37 +51,12 @@ code 126 docker exec e2 /bin/not-executable
 has "$OUT" 'ermission denied'
 END
 
-check 'exec -it: a terminal' <<'END'
-docker run -d --name e3 img sleep 100
-code 6 terminal --send 'stty size; tty; sleep 0.3; exit 6' docker exec -it e3 sh
-has "$OUT" '33 77'
-has "$OUT" /dev/pts/
-END
-
-check 'exec -d: a process beside the program' <<'END'
-docker run -d --name e4 img sleep 100
-docker exec -d e4 sh -c 'echo done >/tmp/mark; sleep 77'
-until_true docker exec e4 test -s /tmp/mark
-has "$(docker top e4)" 'sleep 77'
-END
-
 check 'exec: capabilities, filter and limits of the container' <<'END'
 docker run -d --name e5 --ulimit nofile=100:200 img sleep 100
 has "$(docker exec e5 grep CapEff /proc/self/status)" 00000000a80425fb
 is "$(docker exec e5 sed -n 's/^Seccomp:.//p' /proc/self/status)" 2
 is "$(docker exec e5 sh -c 'ulimit -n')" 100
 is "$(docker exec e5 cat /proc/self/cgroup)" "$(docker exec e5 cat /proc/1/cgroup)"
-END
-
-check 'stop: SIGTERM, and SIGKILL when that is ignored' <<'END'
-docker run -d --name s1 img sh -c 'trap "exit 4" TERM; echo ready; while :; do sleep 0.05; done'
-docker run -d --name s2 img sh -c 'trap "" TERM; echo ready; while :; do sleep 0.05; done'
-until_true sh -c '[ "$(docker logs s1; docker logs s2)" = "ready
-ready" ]'
-docker stop -t 5 s1
-is "$(docker inspect -f '{{.State.ExitCode}}' s1)" 4
-docker stop -t 1 s2
-is "$(docker inspect -f '{{.State.ExitCode}}' s2)" 137
 END
 
 check 'kill: by name and by number; rm -f' <<'END'
@@ -126,22 +71,6 @@ is "$(docker wait k1)" 137
 code 1 docker kill k1
 docker run -d --name k2 img sleep 100
 docker rm -f k2
-END
-
-check 'pause and unpause' <<'END'
-docker run -d --name p1 img sh -c 'while :; do echo x >>/tmp/ticks; sleep 0.02; done'
-until_true docker exec p1 test -s /tmp/ticks
-docker pause p1
-is "$(docker inspect -f '{{.State.Status}}' p1)" paused
-pid=$(docker inspect -f '{{.State.Pid}}' p1)
-first=$(wc -c <"/proc/$pid/root/tmp/ticks")
-sleep 0.3
-is "$(wc -c <"/proc/$pid/root/tmp/ticks")" "$first"
-code 1 docker exec p1 true
-docker unpause p1
-until_true docker exec p1 sh -c "[ \$(wc -c </tmp/ticks) -gt $first ]"
-docker pause p1
-docker rm -f p1
 END
 
 check 'the bridge network, by the prestart hook' <<'END'
@@ -191,13 +120,6 @@ box
 b'
 END
 
-# --privileged asks for CAP_SYS_RESOURCE, which the root of these tests may lack.
-check '--cap-add, --cap-drop' <<'END'
-has "$(docker run --rm --cap-drop all --cap-add chown img grep CapEff /proc/self/status)" 0000000000000001
-has "$(docker run --rm --cap-add net_admin img grep CapBnd /proc/self/status)" 00000000a80435fb
-is "$(docker run --rm --cap-add sys_admin --security-opt seccomp=unconfined img sh -c 'mount -t tmpfs x /mnt && echo mounted')" mounted
-END
-
 check 'the default seccomp profile, one of our own, none' <<'END'
 is "$(docker run --rm img sed -n 's/^Seccomp:.//p' /proc/self/status)" 2
 has "$(docker run --rm --cap-add sys_admin img swapon /etc/text 2>&1 || true)" 'swapon: /etc/text: Operation not permitted'
@@ -230,13 +152,7 @@ mount -t tmpfs late $WORK/shared/late && touch $WORK/shared/late/seen
 docker exec v1 test -e /data/late/seen
 END
 
-check '--ulimit, --sysctl, --oom-score-adj, --device' <<'END'
-is "$(docker run --rm --ulimit nofile=100:200 --ulimit core=0 img sh -c 'ulimit -n; ulimit -Hn; ulimit -c')" '100
-200
-0'
-is "$(docker run --rm --sysctl net.ipv4.ip_forward=1 --sysctl kernel.msgmax=9000 img cat /proc/sys/net/ipv4/ip_forward /proc/sys/kernel/msgmax)" '1
-9000'
-is "$(docker run --rm --oom-score-adj 500 img cat /proc/self/oom_score_adj)" 500
+check '--device' <<'END'
 is "$(docker run --rm --device /dev/fuse:/dev/renamed:r img stat -c '%F %t:%T' /dev/renamed)" 'character special file a:e5'
 END
 
@@ -271,14 +187,6 @@ has "$(docker stats --no-stream --format '{{.Name}} {{.PIDs}} {{.MemUsage}}' st)
 has "$(docker stats --no-stream --format '{{.MemUsage}}' st)" '/ 64MiB'
 END
 
-check 'limits of memory and processor in the cgroup that the host sees' <<'END'
-docker run -d --name seen1 --memory 64m --memory-reservation 48m --memory-swappiness 10 --cpu-period 50000 --cpu-quota 20000 --cpuset-mems 0 img sleep 100
-pid=$(docker inspect -f '{{.State.Pid}}' seen1)
-of() { cat "/sys/fs/cgroup/$1$(sed -n "s/^[0-9]*:$1://p" /proc/$pid/cgroup)/$2"; }
-is "$(of memory memory.limit_in_bytes) $(of memory memory.soft_limit_in_bytes) $(of memory memory.swappiness)" '67108864 50331648 10'
-is "$(of cpu cpu.cfs_period_us) $(of cpu cpu.cfs_quota_us) $(of cpuset cpuset.mems)" '50000 20000 0'
-END
-
 check 'update of limits while it runs' <<'END'
 docker run -d --name u1 --memory 64m img sleep 100
 docker update --memory 32m --memory-swap 64m --cpu-shares 300 --pids-limit 20 u1
@@ -302,39 +210,10 @@ code 127 docker run --rm img /nosuch
 code 127 docker run --rm img nosuch
 END
 
-check 'the error of the runtime reaches the user' <<'END'
-code 127 docker run --rm img /nosuch
-has "$OUT" 'o such file or directory'
-code 126 docker run --rm img /bin/not-executable
-has "$OUT" 'ermission denied'
-END
-
-check 'cp, diff, commit, top, attach' <<'END'
-docker run -d --name x1 img sleep 100
-echo copied >$WORK/copied && docker cp $WORK/copied x1:/tmp/copied
-is "$(docker exec x1 cat /tmp/copied)" copied
-has "$(docker diff x1)" /tmp/copied
-has "$(docker top x1)" 'sleep 100'
-docker commit x1 img2
-is "$(docker run --rm img2 cat /tmp/copied)" copied
-END
-
 check 'build: RUN in a container' <<'END'
 mkdir -p $WORK/build && printf 'FROM img\nRUN echo built >/tmp/b\nCMD ["cat", "/tmp/b"]\n' >$WORK/build/Dockerfile
 DOCKER_BUILDKIT=0 docker build -q -t built $WORK/build
 is "$(docker run --rm built)" built
-END
-
-check 'no descriptor of the engine is open in a container' <<'END'
-is "$(docker run --rm img sh -c 'ls /proc/self/fd | tr "\n" " "')" '0 1 2 3 '
-docker run -d --name fd img sleep 100
-is "$(docker exec fd sh -c 'ls /proc/self/fd | tr "\n" " "')" '0 1 2 3 '
-END
-
-check 'ten at once' <<'END'
-for n in $(seq 10); do docker run --rm --name many$n img sh -c "exit $n" & pids="${pids-} $!"; done
-n=0
-for pid in $pids; do n=$((n + 1)); got=0; wait "$pid" || got=$?; is $got $n; done
 END
 
 check 'nothing is left of the runtime' <<'END'

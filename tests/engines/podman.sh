@@ -26,34 +26,13 @@ graphroot = "/var/lib/containers/storage"
 END
 tar -C $WORK/rootfs -c . | podman import - img >&2 || echo '# podman import failed'
 
-check 'run: output, and the exit code of the program' <<'END'
-is "$(podman run --rm img echo hello)" hello
-code 7 podman run --rm img sh -c 'exit 7'
-code 137 podman run --rm img sh -c 'sleep 100 & kill -9 $!; wait $!'
-END
-
-check 'run -i: standard input' <<'END'
-is "$(echo 'from outside' | podman run --rm -i img cat)" 'from outside'
-END
+# remove NAME...: at once
+remove() { podman rm -f -t 0 "$@"; }
+export -f remove
+. "$HERE/both.sh"
 
 check 'run --rootfs: a directory as root' <<'END'
 is "$(podman run --rm --rootfs $WORK/rootfs cat /etc/text)" 'no program'
-END
-
-check 'run -d, logs, wait, rm' <<'END'
-podman run -d --name d1 img sh -c 'echo out; echo err >&2; exit 3'
-is "$(podman wait d1)" 3
-has "$(podman logs d1 2>&1)" out
-has "$(podman logs d1 2>&1 >/dev/null)" err
-podman rm d1
-code 1 podman container exists d1
-END
-
-check 'run -it: a terminal of the right size' <<'END'
-code 5 terminal --send 'stty size; tty; ls -l /dev/console; sleep 0.3; exit 5' podman run --rm -it img sh
-has "$OUT" '33 77'
-has "$OUT" /dev/pts/0
-has "$OUT" 'crw'
 END
 
 check 'create and start as two commands, then start again' <<'END'
@@ -64,33 +43,10 @@ is "$(podman start --attach two)" started
 podman rm two
 END
 
-check 'exec: output, exit code, environment, directory, user' <<'END'
-podman run -d --name e1 img sleep 100
-is "$(podman exec e1 echo inside)" inside
-code 9 podman exec e1 sh -c 'exit 9'
-is "$(podman exec -e A=b -w /tmp -u 1000:1000 e1 sh -c 'echo $A $(pwd) $(id -u):$(id -g)')" 'b /tmp 1000:1000'
-is "$(echo piped | podman exec -i e1 cat)" piped
-is "$(podman exec -u user e1 id -G)" '1000 2000'
-END
-
 check 'exec: 126 and 127' <<'END'
 podman run -d --name e2 img sleep 100
 code 127 podman exec e2 /nosuch
 code 126 podman exec e2 /bin/not-executable
-END
-
-check 'exec -d: a process beside the program' <<'END'
-podman run -d --name e3 img sleep 100
-podman exec -d e3 sh -c 'echo done >/tmp/mark; sleep 77'
-until_true podman exec e3 test -s /tmp/mark
-has "$(podman exec e3 ps)" 'sleep 77'
-END
-
-check 'exec -it: a terminal' <<'END'
-podman run -d --name e4 img sleep 100
-code 6 terminal --send 'stty size; tty; sleep 0.3; exit 6' podman exec -it e4 sh
-has "$OUT" '33 77'
-has "$OUT" /dev/pts/
 END
 
 check 'exec --privileged and the plain one: capabilities' <<'END'
@@ -99,16 +55,6 @@ plain=$(podman exec e5 sh -c 'grep CapEff /proc/self/status')
 has "$plain" 00000000a80425fb
 full=$(podman exec --privileged e5 sh -c 'grep CapEff /proc/self/status')
 lacks "$full" 00000000a80425fb
-END
-
-check 'stop: SIGTERM, and SIGKILL when that is ignored' <<'END'
-podman run -d --name s1 img sh -c 'trap "exit 4" TERM; while :; do sleep 0.05; done'
-podman run -d --name s2 img sh -c 'trap "" TERM; while :; do sleep 0.05; done'
-podman stop -t 5 s1
-is "$(podman inspect -f '{{.State.ExitCode}}' s1)" 4
-podman stop -t 1 s2
-is "$(podman inspect -f '{{.State.ExitCode}}' s2)" 137
-is "$(podman inspect -f '{{.State.Status}}' s2)" exited
 END
 
 check 'kill: by name and by number' <<'END'
@@ -138,22 +84,6 @@ after=$(podman inspect -f '{{.State.Pid}}' r2)
 is "$(podman exec r2 echo again)" again
 END
 
-check 'pause and unpause' <<'END'
-podman run -d --name p1 img sh -c 'while :; do echo x >>/tmp/ticks; sleep 0.02; done'
-until_true podman exec p1 test -s /tmp/ticks
-podman pause p1
-is "$(podman inspect -f '{{.State.Status}}' p1)" paused
-pid=$(podman inspect -f '{{.State.Pid}}' p1)
-first=$(wc -c <"/proc/$pid/root/tmp/ticks")
-sleep 0.3
-is "$(wc -c <"/proc/$pid/root/tmp/ticks")" "$first"
-podman unpause p1
-is "$(podman inspect -f '{{.State.Status}}' p1)" running
-until_true podman exec p1 sh -c "[ \$(wc -c </tmp/ticks) -gt $first ]"
-podman pause p1
-podman rm -f -t 0 p1
-END
-
 check 'inspect and ps: pid, status, times' <<'END'
 podman run -d --name i1 img sleep 100
 is "$(podman inspect -f '{{.State.Running}} {{.State.OOMKilled}} {{.OCIRuntime}}' i1)" "true false $RUNTIME"
@@ -171,12 +101,6 @@ is "$(podman run --rm --user user img id -G)" '1000 2000'
 is "$(podman run --rm --workdir /tmp --hostname box --env A=b img sh -c 'pwd; hostname; echo $A')" '/tmp
 box
 b'
-END
-
-check '--cap-add, --cap-drop' <<'END'
-has "$(podman run --rm --cap-drop all --cap-add chown img grep CapEff /proc/self/status)" 0000000000000001
-has "$(podman run --rm --cap-add net_admin img grep CapBnd /proc/self/status)" 00000000a80435fb
-has "$(podman run --rm --user 1000 img grep CapEff /proc/self/status)" 0000000000000000
 END
 
 check '--privileged' <<'END'
@@ -229,15 +153,6 @@ is "$(podman run --rm --mount type=tmpfs,destination=/t,tmpfs-size=1m --shm-size
 is "$(podman run --rm --device /dev/fuse:/dev/renamed:r img stat -c '%F %t:%T' /dev/renamed)" 'character special file a:e5'
 END
 
-check '--ulimit, --sysctl, --oom-score-adj' <<'END'
-is "$(podman run --rm --ulimit nofile=100:200 --ulimit core=0 --ulimit nproc=900:900 img sh -c 'ulimit -n; ulimit -Hn; ulimit -c')" '100
-200
-0'
-is "$(podman run --rm --sysctl net.ipv4.ip_forward=1 --sysctl kernel.msgmax=9000 img cat /proc/sys/net/ipv4/ip_forward /proc/sys/kernel/msgmax)" '1
-9000'
-is "$(podman run --rm --oom-score-adj 500 img cat /proc/self/oom_score_adj)" 500
-END
-
 check '--net none, host, container, bridge' <<'END'
 is "$(podman run --rm --net none img sh -c 'ls /sys/class/net')" lo
 host=$(readlink /proc/self/ns/net)
@@ -277,13 +192,6 @@ code 127 podman run --rm img nosuch
 code 126 podman run --rm --workdir /etc/passwd img true || code 127 podman run --rm --workdir /etc/passwd img true
 END
 
-check 'the error of the runtime reaches the user' <<'END'
-code 127 podman run --rm img /nosuch
-has "$OUT" 'o such file or directory'
-code 126 podman run --rm img /bin/not-executable
-has "$OUT" 'ermission denied'
-END
-
 check '--memory: the limit is there and kills' <<'END'
 podman run -d --name m1 --memory 32m img sleep 100
 is "$(podman exec m1 cat /sys/fs/cgroup/memory/memory.limit_in_bytes)" 33554432
@@ -306,14 +214,6 @@ END
 check 'stats' <<'END'
 podman run -d --name st img sleep 100
 has "$(podman stats --no-stream --format '{{.Name}} {{.PIDs}} {{.MemUsage}}' st)" 'st 1 '
-END
-
-check 'limits of memory and processor in the cgroup that the host sees' <<'END'
-podman run -d --name seen1 --memory 64m --memory-reservation 48m --memory-swappiness 10 --cpu-period 50000 --cpu-quota 20000 --cpuset-mems 0 img sleep 100
-pid=$(podman inspect -f '{{.State.Pid}}' seen1)
-of() { cat "/sys/fs/cgroup/$1$(sed -n "s/^[0-9]*:$1://p" /proc/$pid/cgroup)/$2"; }
-is "$(of memory memory.limit_in_bytes) $(of memory memory.soft_limit_in_bytes) $(of memory memory.swappiness)" '67108864 50331648 10'
-is "$(of cpu cpu.cfs_period_us) $(of cpu cpu.cfs_quota_us) $(of cpuset cpuset.mems)" '50000 20000 0'
 END
 
 check 'stats of a container that works' <<'END'
@@ -373,15 +273,6 @@ has "$(podman exec second ps)" 'sleep 55'
 podman pod rm -f -t 0 pidpod
 END
 
-check 'cp, diff, commit, export, attach' <<'END'
-podman run -d --name x1 img sh -c 'read line; echo "got $line"; sleep 100'
-echo copied >$WORK/copied && podman cp $WORK/copied x1:/tmp/copied
-is "$(podman exec x1 cat /tmp/copied)" copied
-has "$(podman diff x1)" /tmp/copied
-podman commit -q x1 img2
-is "$(podman run --rm img2 cat /tmp/copied)" copied
-END
-
 check 'hooks of a directory: createRuntime, poststop' <<'END'
 mkdir -p $WORK/hooks.d
 cat >$WORK/hook.sh <<'SH'
@@ -437,21 +328,9 @@ until_true grep -q MAINPID= $WORK/manager.heard
 wait $job
 END
 
-check 'no descriptor of the engine is open in a container' <<'END'
-is "$(podman run --rm img sh -c 'ls /proc/self/fd | tr "\n" " "')" '0 1 2 3 '
-podman run -d --name fd img sleep 100
-is "$(podman exec fd sh -c 'ls /proc/self/fd | tr "\n" " "')" '0 1 2 3 '
-END
-
 check '--cgroups disabled' <<'END'
 cannot runc 'Podman does not ask runc for it'
 is "$(podman run --rm --cgroups disabled img echo free)" free
-END
-
-check 'twenty at once' <<'END'
-for n in $(seq 20); do podman run --rm --name many$n img sh -c "exit $n" & pids="${pids-} $!"; done
-n=0
-for pid in $pids; do n=$((n + 1)); got=0; wait "$pid" || got=$?; is $got $n; done
 END
 
 check 'nothing is left of the runtime' <<'END'

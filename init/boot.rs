@@ -212,6 +212,7 @@ fn add(world: &mut World, pod: Pod, file: heapless::String<FILE_BYTES>, hash: u6
         grace_ms: u64::from(pod.grace_s) * 1000,
         policy: pod.restart,
         after: pod.after,
+        control: pod.control,
         hash,
         ..PodRow::new(pod.name.as_str(), file)
     };

@@ -39,6 +39,7 @@ impl PodRow {
             hash: 0,
             wrong: None,
             netns: 0,
+            control: false,
             held: Default::default(),
         }
     }

@@ -69,6 +69,8 @@ pub struct PodRow {
     pub wrong: Option<Reason>,
     /// The number of its network namespace, once known; 0 before.
     pub netns: u64,
+    /// Whether its containers may use the control socket.
+    pub control: bool,
     /// Its namespaces, held open.
     pub held: namespaces::Held,
 }

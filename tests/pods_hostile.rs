@@ -222,6 +222,61 @@ fn only_root_of_the_same_pid_namespace_is_answered() {
     pods.stop();
 }
 
+/// A pod that asks the supervisor again and again, as root, from where it can see all of the host: `said` is what came of it.
+fn asking(pods: &Supervisor, name: &str, control: &str, host_pid: bool) {
+    let ask = format!(
+        "while :; do chroot /host {} ps --run {} 2>&1 | grep -q ^supervisor: && echo answered || echo refused; sleep 0.1; done",
+        common::binary().display(),
+        pods.run.display()
+    );
+    let a = json!({"name": "a", "image": "shell", "command": ["sh", "-c", ask],
+        "securityContext": {"capabilities": {"add": ["SYS_CHROOT"]}},
+        "volumeMounts": [{"name": "host", "mountPath": "/host"}]});
+    pods.manifest(
+        name,
+        &json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "annotations": {"mote/control": control}},
+        "spec": {"terminationGracePeriodSeconds": 0, "hostPID": host_pid, "containers": [a],
+            "volumes": [{"name": "host", "hostPath": {"path": "/"}}]}}),
+    );
+}
+
+#[test]
+fn a_container_is_answered_where_its_manifest_says_so_and_nowhere_else() {
+    let pods = supervisor();
+    asking(&pods, "evil", "false", true);
+    asking(&pods, "apart", "false", false);
+    asking(&pods, "admin", "true", false);
+    asking(&pods, "all", "true", true);
+    for (name, expected) in
+        [("evil", "refused"), ("apart", "refused"), ("admin", "answered"), ("all", "answered")]
+    {
+        let container = format!("{name}/a");
+        pods.wait(&container, "running");
+        pods.wait_log(&container, expected);
+    }
+    // By `mote exec` it is in the container just the same, and mounts of one's own alone do not matter.
+    let ps = [common::binary().to_str().unwrap(), "ps", "--run", pods.run.to_str().unwrap()];
+    let inside = ["exec", "evil/a", "--", "chroot", "/host"].into_iter().chain(ps);
+    let out = pods.mote(inside).run();
+    assert!(out.code() != 0 && !out.stdout.contains("supervisor:"), "{out}");
+    pods.mote(["ps"]).under(["unshare", "--mount"]).run().ok();
+    // What its manifest says holds from its next life on.
+    asking(&pods, "evil", "true", true);
+    pods.wait_log("evil/a", "answered");
+    asking(&pods, "all", "false", true);
+    let end = Instant::now() + Duration::from_secs(30);
+    while !pods.log("all/a").ends_with(" refused\n") {
+        assert!(Instant::now() < end, "{}", pods.log("all/a"));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let of = |name: &str| (pods.log(&format!("{name}/a")), format!(" of pod {name} turned away"));
+    for (name, never) in [("apart", " answered"), ("admin", " refused")] {
+        assert!(!of(name).0.contains(never), "{name}: {}", of(name).0);
+    }
+    assert!(pods.said().contains(&of("evil").1) || pods.said().contains(&of("apart").1), "{}", pods.said());
+    pods.stop();
+}
+
 /// Nothing in it moves a cursor or changes a colour.
 #[track_caller]
 fn is_plain(out: &Output) {

@@ -2,23 +2,22 @@
 //!
 //! Asked: what `request.rs` lists, such as `{"version":1,"request":"ps"}`. Answered: to `ps` one packet about PID 1, one for each
 //! container, one for each pod, and `{"end":true}`; to the others `{"end":true}`; to anything else, and to what cannot be
-//! done, `{"error":"..."}`. Whoever is not root of the device's own pid namespace gets no answer at all.
+//! done, `{"error":"..."}`. A stranger, see `peer.rs`, gets no answer at all.
 //!
 //! Nothing here waits or allocates: a client has a place in a table and a few seconds; what it does not take in time is
 //! its own loss.
 
 mod answer;
+mod peer;
 mod request;
 
-use std::fmt::Write as _;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 
 use log::warn;
 use mote::sys::socket::send_fd;
 use nix::errno::Errno;
-use nix::sys::socket::{self, MsgFlags, SockFlag, sockopt};
-use nix::sys::stat::stat;
+use nix::sys::socket::{self, MsgFlags, SockFlag};
 
 use crate::live;
 use crate::logs;
@@ -94,11 +93,12 @@ pub fn accept(world: &mut World, now_ms: u64) {
         return;
     }
     let fd = OwnedFd::from(stream);
-    if let Err(peer) = allowed(fd.as_fd()) {
+    if let Err(peer::Stranger { peer, pod }) = peer::admit(world, fd.as_fd()) {
         // One that comes again and again gets a line now and then, not one each time.
         if now_ms >= world.control.quiet_until_ms {
             world.control.quiet_until_ms = now_ms.saturating_add(QUIET_MS);
-            warn!("control: uid {} pid {} turned away", peer.uid(), peer.pid());
+            let (of, pod) = pod.map_or(("", ""), |p| (" of pod ", world.pod_name(p)));
+            warn!("control: uid {} pid {}{of}{pod} turned away", peer.uid(), peer.pid());
         }
         return;
     }
@@ -110,21 +110,6 @@ pub fn accept(world: &mut World, now_ms: u64) {
     if world.poll.add(fd.as_fd(), Token::Client(i)).is_ok() {
         *place = Some(Client { fd, until_ms: now_ms.saturating_add(CLIENT_MS), sent: None });
     }
-}
-
-/// That the peer is root, and not in a container: root of a container that was given this directory is no root here.
-/// Otherwise who it is.
-fn allowed(fd: BorrowedFd<'_>) -> Result<(), socket::UnixCredentials> {
-    let Ok(peer) = socket::getsockopt(&fd, sockopt::PeerCredentials) else {
-        return Err(socket::UnixCredentials::new());
-    };
-    let mut path = heapless::String::<32>::new();
-    let here = stat(c"/proc/self/ns/pid").map(|stat| stat.st_ino);
-    let there = match write!(path, "/proc/{}/ns/pid", peer.pid()) {
-        Ok(()) => stat(path.as_str()).map(|stat| stat.st_ino),
-        Err(_) => Err(Errno::ENAMETOOLONG),
-    };
-    if peer.uid() == 0 && here.is_ok() && here == there { Ok(()) } else { Err(peer) }
 }
 
 /// Drops the clients that have used up their time.

@@ -193,8 +193,9 @@ fn find(world: &World<'_>, file: &File) -> Option<usize> {
 
 fn apply(world: &mut World<'_>, row: Row, now_ms: u64) {
     match row {
-        Row::Pod { file, hash, name, policy, grace_ms, after, count } => {
-            let pod = PodRow { hash, policy, grace_ms, after, ..PodRow::new(name.as_str(), file.clone()) };
+        Row::Pod { file, hash, name, policy, grace_ms, after, control, count } => {
+            let new = PodRow::new(name.as_str(), file.clone());
+            let pod = PodRow { hash, policy, grace_ms, after, control, ..new };
             let failed =
                 find(world, &file).filter(|p| world.pods.get(*p).is_some_and(|p| p.failed.is_some()));
             let place = match failed.and_then(|p| Some((p, world.pods.get_mut(p)?))) {

@@ -163,6 +163,7 @@ impl Reader<'_> {
             policy: pod.restart,
             grace_ms: u64::from(pod.grace_s) * 1000,
             after: pod.after,
+            control: pod.control,
             count: u32::try_from(pod.containers.len()).unwrap_or(u32::MAX),
         })?;
         for container in pod.containers {

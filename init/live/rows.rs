@@ -30,6 +30,8 @@ pub enum Row {
         grace_ms: u64,
         /// `mote/after`
         after: heapless::String<AFTER_BYTES>,
+        /// `mote/control`
+        control: bool,
         /// How many containers follow.
         count: u32,
     },
@@ -181,7 +183,7 @@ impl Row {
     pub fn encode(&self) -> heapless::Vec<u8, ROW_BYTES> {
         let mut out = Out(heapless::Vec::new());
         match self {
-            Self::Pod { file, hash, name, policy, grace_ms, after, count } => {
+            Self::Pod { file, hash, name, policy, grace_ms, after, control, count } => {
                 out.byte(1);
                 out.text(file);
                 out.number(*hash);
@@ -189,6 +191,7 @@ impl Row {
                 out.byte(place(&POLICIES, policy));
                 out.number(*grace_ms);
                 out.text(after);
+                out.byte(u8::from(*control));
                 out.short(*count);
             }
             Self::Unit { name, conf, stdin, tty } => {
@@ -227,6 +230,7 @@ impl Row {
                 policy: at(&POLICIES, from.byte())?,
                 grace_ms: from.number()?,
                 after: from.string()?,
+                control: from.byte()? == 1,
                 count: from.short()?,
             },
             2 => Self::Unit {
@@ -279,6 +283,7 @@ mod tests {
                 policy: RestartPolicy::OnFailure,
                 grace_ms: 86_400_000,
                 after,
+                control: true,
                 count: 32,
             },
             Row::Unit { name, conf, stdin: Wanted::Once, tty: true },

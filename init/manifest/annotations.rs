@@ -6,6 +6,7 @@
 //! | `mote/after` | `pod, pod` | begin when each of them is ready or has succeeded; one that is not restarted always counts as ready by its readinessProbe only |
 //! | `mote/critical` | `true`, `false` | restart the device when a container of this pod has failed too often |
 //! | `mote/critical-limit` | 1 to 1000, default 5 | so many failures in a row |
+//! | `mote/control` | `true`, `false` | its containers may use the control socket |
 //! | `mote/backoff-initial` | `10ms` to `1h` | the delay before the second restart in a row; doubled for each further one |
 //! | `mote/backoff-max` | up to `24h` | where the doubling ends |
 //! | `mote/backoff-reset` | `1s` to `24h` | a run of this length makes the next restart immediate again |
@@ -30,6 +31,8 @@ pub const AFTER_BYTES: usize = 256;
 pub struct Annotations {
     /// `mote/after`: names with one blank between.
     pub after: heapless::String<AFTER_BYTES>,
+    /// `mote/control`
+    pub control: bool,
     /// The limit of a critical pod, otherwise 0.
     pub critical_limit: u32,
     /// The delays between restarts.
@@ -42,6 +45,7 @@ type Reader = fn(&str, &mut Raw) -> std::result::Result<(), &'static str>;
 /// What has been read so far.
 struct Raw {
     after: heapless::String<AFTER_BYTES>,
+    control: bool,
     critical: bool,
     limit: u32,
     back_off: BackOff,
@@ -49,14 +53,8 @@ struct Raw {
 
 const READERS: &[(&str, Reader)] = &[
     ("after", |value, raw| names(value, &mut raw.after)),
-    ("critical", |value, raw| {
-        raw.critical = match value {
-            "true" => true,
-            "false" => false,
-            _ => return Err("expected \"true\" or \"false\""),
-        };
-        Ok(())
-    }),
+    ("control", |value, raw| truth(value, &mut raw.control)),
+    ("critical", |value, raw| truth(value, &mut raw.critical)),
     ("critical-limit", |value, raw| {
         let limit = value.parse().ok().filter(|limit| (1..=1000).contains(limit));
         raw.limit = limit.ok_or("expected a number from 1 to 1000")?;
@@ -72,6 +70,7 @@ pub fn read(file: &str, all: &Pairs<'_, Str<'_>>) -> Result<Annotations> {
     let ms = |ms: u64| u32::try_from(ms).unwrap_or(u32::MAX);
     let mut raw = Raw {
         after: heapless::String::new(),
+        control: false,
         critical: false,
         limit: CRITICAL_LIMIT,
         back_off: BackOff {
@@ -95,9 +94,19 @@ pub fn read(file: &str, all: &Pairs<'_, Str<'_>>) -> Result<Annotations> {
     raw.back_off.max_ms = raw.back_off.max_ms.max(raw.back_off.initial_ms);
     Ok(Annotations {
         after: raw.after,
+        control: raw.control,
         critical_limit: if raw.critical { raw.limit } else { 0 },
         back_off: raw.back_off,
     })
+}
+
+fn truth(value: &str, to: &mut bool) -> std::result::Result<(), &'static str> {
+    *to = match value {
+        "true" => true,
+        "false" => false,
+        _ => return Err("expected \"true\" or \"false\""),
+    };
+    Ok(())
 }
 
 /// Reads names of pods, with commas or blanks between.
@@ -150,16 +159,18 @@ mod tests {
     #[test]
     fn the_board_speaks_where_there_is_none() {
         let none = of(r#"{"example.org/x":"y"}"#).expect("others pass");
-        assert_eq!((none.after.as_str(), none.critical_limit), ("", 0));
+        assert_eq!((none.after.as_str(), none.critical_limit, none.control), ("", 0, false));
         assert_eq!(u64::from(none.back_off.initial_ms), RESTART_DELAY_MS);
     }
 
     #[test]
     fn each_is_read() {
-        let all = of(r#"{"mote/after":"a, b,c","mote/critical":"true","mote/critical-limit":"7",
-            "mote/backoff-initial":"250ms","mote/backoff-max":"2m","mote/backoff-reset":"1h"}"#);
+        let all = of(
+            r#"{"mote/after":"a, b,c","mote/critical":"true","mote/critical-limit":"7","mote/control":"true",
+            "mote/backoff-initial":"250ms","mote/backoff-max":"2m","mote/backoff-reset":"1h"}"#,
+        );
         let all = all.expect("all are right");
-        assert_eq!((all.after.as_str(), all.critical_limit), ("a b c", 7));
+        assert_eq!((all.after.as_str(), all.critical_limit, all.control), ("a b c", 7, true));
         let want = BackOff { initial_ms: 250, max_ms: 120_000, reset_ms: 3_600_000 };
         assert_eq!(all.back_off, want);
         assert_eq!(of(r#"{"mote/critical":"true"}"#).expect("right").critical_limit, CRITICAL_LIMIT);
@@ -172,6 +183,7 @@ mod tests {
         for (text, says) in [
             (r#"{"mote/critcal":"true"}"#, "mote/critcal\"]: not an annotation"),
             (r#"{"mote/critical":"yes"}"#, "mote/critical\"]: expected"),
+            (r#"{"mote/control":"1"}"#, "mote/control\"]: expected"),
             (r#"{"mote/critical-limit":"0"}"#, "1 to 1000"),
             (r#"{"mote/after":"A"}"#, "mote/after\"]: expected names"),
             (r#"{"mote/backoff-initial":"5"}"#, "ms, s, m or h"),

@@ -86,6 +86,8 @@ pub struct Pod {
     pub volumes: Vec<volumes::Volume>,
     /// The pods that it comes after, with a blank between.
     pub after: heapless::String<AFTER_BYTES>,
+    /// Whether its containers may use the control socket.
+    pub control: bool,
     /// Those of `initContainers` first, then at least one of `containers`.
     pub containers: Vec<Container>,
     /// Of all containers together.
@@ -234,6 +236,7 @@ pub fn parse(file: &str, text: &[u8]) -> Result<Pod> {
         dns: hosts::dns(&spec, &flaw, &mut passed)?,
         volumes,
         after: annotations.after,
+        control: annotations.control,
         containers,
         limits,
         passed,

@@ -35,6 +35,18 @@ pub fn accept(listener: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     RawFd::try_from(fd).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }).map_err(|_| Errno::EBADF)
 }
 
+/// `SO_PEERPIDFD` (unix(7)): a descriptor of the process that has connected. Linux 6.5.
+/// Errors: `ENOPROTOOPT` before; `EINVAL` or `ESRCH` once it has been reaped, unless the kernel is newer than 6.15.
+pub fn peer_pidfd(socket: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    const SO_PEERPIDFD: i32 = 77;
+    let (mut fd, mut length): (RawFd, libc::socklen_t) = (-1, 4);
+    let (of, to, size) = (socket.as_raw_fd(), &raw mut fd, &raw mut length);
+    // SAFETY: the kernel writes a descriptor's four bytes and their number into live variables.
+    checked(unsafe { syscall!(Sysno::getsockopt, of, libc::SOL_SOCKET, SO_PEERPIDFD, to, size) })?;
+    // SAFETY: as above; the descriptor is new, and nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
 /// `sendto(2)` without an address and without SIGPIPE.
 pub fn send(socket: BorrowedFd<'_>, message: &[u8]) -> Result<(), Errno> {
     let (fd, bytes, len) = (socket.as_raw_fd(), message.as_ptr(), message.len());

@@ -145,14 +145,15 @@ fn a_sidecar_that_ends_is_restarted_even_under_never() {
 #[test]
 fn a_failing_liveness_probe_restarts_the_container() {
     let pods = supervisor();
-    let probe = json!({"exec": {"command": ["test", "!", "-e", "/dev/shm/bad"]}, "periodSeconds": 1, "failureThreshold": 2});
+    let probe = json!({"exec": {"command": ["test", "!", "-e", "$(BAD)"]}, "periodSeconds": 1, "failureThreshold": 2});
+    let env = json!([{"name": "BAD", "value": "/dev/shm/bad"}]);
     pods.pod(
         "web",
         json!({
             "terminationGracePeriodSeconds": 5,
             "containers": [with(
                 shell("main", "trap 'echo ended; exit 0' TERM; echo up; sleep 0.5; touch /dev/shm/bad; while :; do sleep 0.1; done"),
-                json!({"livenessProbe": probe}),
+                json!({"livenessProbe": probe, "env": env}),
             )],
         }),
     );

@@ -5,9 +5,10 @@ use mote::error::{Error, Result};
 
 use super::RestartPolicy;
 use super::annotations::Annotations;
+use super::expand::expand;
 use super::lifecycle;
 use super::probe::{self, Handler, Place};
-use super::text::ContainerText;
+use super::text::{ContainerText, Env};
 use crate::fields;
 use crate::supervise::{Conf, Role, Task};
 
@@ -51,6 +52,20 @@ pub fn role(text: &ContainerText<'_>, init: bool, at: &dyn Fn(&str, &str) -> Err
     }
 }
 
+/// Expands a probe's `command` as kubelet does (`ExpandContainerCommandOnlyStatic`): by the `value` that stands in the manifest, not
+/// expanded itself, which is empty beside a `valueFrom`. The commands of hooks it leaves as they are.
+fn expand_static(command: &mut [String], env: &[Env<'_>]) {
+    if !command.iter().any(|word| word.contains('$')) {
+        return;
+    }
+    let values: Vec<_> = env.iter().map(|var| (var.name.decode(), var.value.decode())).collect();
+    let value = |name: &str| {
+        let found = values.iter().rev().find(|(own, _)| own == name); // the last of a name counts
+        found.map(|(_, value)| value.as_str())
+    };
+    command.iter_mut().for_each(|word| *word = expand(word, &value));
+}
+
 /// Reads the life of a container, whose text is `raw`.
 pub fn life(
     text: &ContainerText<'_>,
@@ -87,7 +102,10 @@ pub fn life(
         }
         let at = |inner: &str, why: &str| within(field, inner, why);
         let place = Place { raw: fields::member(raw, field).unwrap_or(""), ports: &text.ports, at: &at };
-        let (timing, handler) = probe::probe(task, probe, &place)?;
+        let (timing, mut handler) = probe::probe(task, probe, &place)?;
+        if let Handler::Exec(command) = &mut handler {
+            expand_static(command, &text.env);
+        }
         if let (Some(probe), Some(to)) =
             (life.conf.probes.get_mut(task as usize), life.handlers.get_mut(task as usize))
         {

@@ -3,6 +3,7 @@
 use mote::seccomp::Wish;
 
 use super::*;
+use crate::supervise::Task;
 
 const GATEWAY: &str = r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"gateway","labels":{"app":"x"}},
     "spec":{"restartPolicy":"OnFailure","terminationGracePeriodSeconds":5,"hostname":"gw","containers":[
@@ -467,6 +468,26 @@ fn values_come_from_fields_of_the_manifest() {
         {"name":"A","value":"$(A)$(C)"}]"#;
     let Ok(pod) = parse("p.json", pod("", env).as_bytes()) else { unreachable!() };
     assert_eq!(pod.containers[0].env, ["A=264", "B=1500", "C=64", "D=1024", "E=default", "F="]);
+}
+
+#[test]
+fn commands_of_probes_are_expanded_as_kubelet_does_it_and_those_of_hooks_are_not() {
+    let command = r#"{"exec":{"command":["t","$(A)$(NONE)","$(B)","[$(POD)]","$$(A)","$$"]}}"#;
+    let text = format!(
+        r#","readinessProbe":{command},"livenessProbe":{command},"lifecycle":{{"postStart":{command},"preStop":{command}}},
+        "env":[{{"name":"A","value":"x"}},{{"name":"A","value":"a"}},{{"name":"B","value":"$(A)b"}},
+            {{"name":"POD","valueFrom":{{"fieldRef":{{"fieldPath":"metadata.name"}}}}}}]"#
+    );
+    let Ok(pod) = parse("p.json", pod("", &text).as_bytes()) else { unreachable!() };
+    for (task, want) in [
+        (Task::Readiness, ["t", "a$(NONE)", "$(A)b", "[]", "$(A)", "$"]),
+        (Task::Liveness, ["t", "a$(NONE)", "$(A)b", "[]", "$(A)", "$"]),
+        (Task::PostStart, ["t", "$(A)$(NONE)", "$(B)", "[$(POD)]", "$$(A)", "$$"]),
+        (Task::PreStop, ["t", "$(A)$(NONE)", "$(B)", "[$(POD)]", "$$(A)", "$$"]),
+    ] {
+        let want = Handler::Exec(want.map(str::to_owned).into());
+        assert_eq!(pod.containers[0].life.handler(task), Some(&want), "{task:?}");
+    }
 }
 
 #[test]

@@ -1,13 +1,15 @@
-//! passwd(5). HOME for a program whose environment has none: engines leave it to the runtime, as runc and crun do it.
+//! passwd(5) and group(5). HOME for a program whose environment has none: engines leave it to the runtime, as runc and crun do it.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io::Read as _;
 use std::os::fd::BorrowedFd;
 
+use nix::errno::Errno;
+
 use crate::rootfs::walk;
 
-/// As much of the image's passwd as is looked at.
-const PASSWD_MAX: u64 = 256 * 1024;
+/// As much of the image's passwd and group as is looked at.
+const TEXT_MAX: u64 = 256 * 1024;
 
 /// `HOME=` and the directory that the image's `/etc/passwd` has for `uid`; `/` when it has none.
 pub fn variable(root: BorrowedFd<'_>, uid: u32) -> CString {
@@ -21,14 +23,51 @@ pub fn group(root: BorrowedFd<'_>, uid: u32) -> Option<u32> {
     std::str::from_utf8(entry(&passwd(root), uid, 3)?).ok()?.parse().ok()
 }
 
-fn passwd(root: BorrowedFd<'_>) -> Vec<u8> {
-    // A symlink in the image leads to a file of the image or to none.
-    let mut text = Vec::new();
-    if let Ok(file) = walk::open_file(root, c"etc/passwd") {
-        // What cannot be read, or is cut, has no entry for the user.
-        let _ = std::fs::File::from(file).take(PASSWD_MAX).read_to_end(&mut text);
+/// The groups of which the image's `/etc/group` has `uid` as a member, by the name that its `/etc/passwd` has for it.
+/// Errors: `EFBIG` when that is larger than is looked at, those of reading it.
+pub fn groups(root: BorrowedFd<'_>, uid: u32) -> nix::Result<Vec<u32>> {
+    let passwd = passwd(root);
+    let Some(name) = entry(&passwd, uid, 0) else { return Ok(Vec::new()) };
+    let text = read(root, c"etc/group")?;
+    // Of one that is cut some would be missing, and others' names would be shorter.
+    if text.len() as u64 > TEXT_MAX {
+        return Err(Errno::EFBIG);
     }
-    text
+    Ok(groups_of(&text, name))
+}
+
+/// The groups that have `name` in the list at the end of their lines; group(5).
+fn groups_of(text: &[u8], name: &[u8]) -> Vec<u32> {
+    let mut groups = Vec::new();
+    for line in text.split(|&b| b == b'\n') {
+        let mut fields = line.split(|&b| b == b':').skip(2);
+        let number = fields.next().and_then(|number| std::str::from_utf8(number).ok()?.parse().ok());
+        let mut members = fields.next().unwrap_or_default().split(|&b| b == b',');
+        if let Some(number) = number
+            && members.any(|member| member.trim_ascii() == name)
+            && !groups.contains(&number)
+        {
+            groups.push(number);
+        }
+    }
+    groups
+}
+
+fn passwd(root: BorrowedFd<'_>) -> Vec<u8> {
+    // What cannot be read, or is cut, has no entry for the user.
+    read(root, c"etc/passwd").unwrap_or_default()
+}
+
+/// A file of the image, up to one byte more than is looked at; empty when it is not there.
+fn read(root: BorrowedFd<'_>, path: &CStr) -> nix::Result<Vec<u8>> {
+    // A symlink in the image leads to a file of the image or to none.
+    let file = match walk::open_file(root, path) {
+        Err(Errno::ENOENT) => return Ok(Vec::new()),
+        file => file?,
+    };
+    let mut text = Vec::new();
+    let all = std::fs::File::from(file).take(TEXT_MAX + 1).read_to_end(&mut text);
+    all.map(|_| text).map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO)))
 }
 
 /// The name that this host's `/etc/passwd` has for `uid`.
@@ -55,6 +94,15 @@ fn entry(passwd: &[u8], uid: u32, field: usize) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_groups_are_those_that_name_the_user() {
+        let text = b"root:x:0:root\nweb:x:1000:\nadm:x:4:syslog,web\nwebmaster:x:5:webmaster\nbad:x:web\nvideo:x:44: web ,a\n\
+            #c:x:6:web\ntwice:x:4:web\nnone:x:y:web\naudio:x:29:web:more\nlast:x:7:web";
+        assert_eq!(groups_of(text, b"web"), [4, 44, 6, 29, 7]);
+        assert_eq!(groups_of(text, b"x"), []);
+        assert_eq!(groups_of(b"", b""), []);
+    }
 
     #[test]
     fn the_home_is_that_of_the_number() {

@@ -99,18 +99,60 @@ fn users_groups_and_capabilities_are_the_manifests() {
     let passwd = once.pods.bundles.join("shell/rootfs/etc");
     fs::create_dir_all(&passwd).unwrap();
     fs::write(passwd.join("passwd"), "root:x:0:0::/root:/bin/sh\nweb:x:1234:555::/srv:/bin/sh\n").unwrap();
+    fs::write(passwd.join("group"), "root:x:0:\nvideo:x:44:a,web\nweb:x:555:\nwebmaster:x:45:webmaster\n")
+        .unwrap();
     let log = once.run(
         "id -u; id -g; grep -E 'Groups|NoNewPrivs|CapBnd|CapEff' /proc/self/status",
         json!({"securityContext": {"runAsUser": 1234, "runAsNonRoot": true, "fsGroup": 2000, "supplementalGroups": [3000]}}),
         json!({"securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"], "add": ["NET_RAW"]}}}),
     );
     assert!(log.starts_with("1234\n555\n"), "{log}");
-    // Not the bundle's group 7, which is its own user's.
-    assert!(log.contains("Groups:\t2000 3000 \n"), "{log}");
+    // Those that the image has for it, and not the bundle's group 7, which is its own user's.
+    assert!(log.contains("Groups:\t44 2000 3000 \n"), "{log}");
     assert!(log.contains("NoNewPrivs:\t1\n"), "{log}");
     assert!(log.contains("CapBnd:\t0000000000002000\n"), "{log}");
     // As everywhere: what is added shows at a user that is not root only by a file's capabilities.
     assert!(log.contains("CapEff:\t0000000000000000\n"), "{log}");
+}
+
+#[test]
+fn groups_of_the_image_are_read_in_the_image_and_only_where_they_are_asked_for() {
+    let groups = |edit: &dyn Fn(&std::path::Path), pod: Value, container: Value| {
+        let once = Once::new();
+        once.bundle(|_| ());
+        let etc = once.pods.bundles.join("shell/rootfs/etc");
+        fs::create_dir_all(&etc).unwrap();
+        fs::write(etc.join("passwd"), "web:x:1234:555::/srv:/bin/sh\n").unwrap();
+        fs::write(etc.join("group"), "video:x:44:web\n").unwrap();
+        edit(&etc);
+        once.run("id -g; grep Groups /proc/self/status", pod, container)
+    };
+    let user = json!({"securityContext": {"runAsUser": 1234}});
+    let both = json!({"securityContext": {"runAsUser": 1234, "runAsGroup": 9}});
+    assert_eq!(groups(&|_| (), json!({}), both), "9\nGroups:\t44 \n");
+    let strict =
+        json!({"securityContext": {"supplementalGroups": [3], "supplementalGroupsPolicy": "Strict"}});
+    assert_eq!(groups(&|_| (), strict, user.clone()), "555\nGroups:\t3 \n");
+    // A number that has no name there is nobody's.
+    let other = json!({"securityContext": {"runAsUser": 1235}});
+    assert_eq!(groups(&|_| (), json!({}), other), "0\nGroups:\t \n");
+    // A symlink leads to a file of the image.
+    let linked = |etc: &std::path::Path| {
+        fs::rename(etc.join("group"), etc.join("mine")).unwrap();
+        symlink("/../../etc/mine", etc.join("group")).unwrap();
+    };
+    assert_eq!(groups(&linked, json!({}), user.clone()), "555\nGroups:\t44 \n");
+    let missing = |etc: &std::path::Path| fs::remove_file(etc.join("group")).unwrap();
+    assert_eq!(groups(&missing, json!({}), user.clone()), "555\nGroups:\t \n");
+
+    let once = Once::new();
+    once.bundle(|_| ());
+    let etc = once.pods.bundles.join("shell/rootfs/etc");
+    fs::create_dir_all(&etc).unwrap();
+    fs::write(etc.join("passwd"), "web:x:1234:555::/srv:/bin/sh\n").unwrap();
+    fs::write(etc.join("group"), "# too long\n".repeat(30_000)).unwrap();
+    let reason = once.refused(json!({}), user);
+    assert!(reason.contains("etc/group") && reason.contains("File too large"), "{reason}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What a starter finds out, makes and opens before the bundle's configuration is amended.
 
 use std::ffi::CString;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
 
@@ -57,8 +57,16 @@ fn find(paths: &Paths, pod: &Pod, container: &Container, bundle: &Path, spec: &S
     if (pod.host_ipc || namespaces::is_shared(pod)) && wanted && !over {
         found.binds.insert(0, places.shared_memory(pod)?); // what a container mounts may stand in it
     }
-    if let (Some(user), None) = (security.user, security.group) {
-        found.group = group(bundle, spec, user);
+    let own = spec.process.as_ref().map_or(0, |process| process.user.uid);
+    if let Some(user) = security.user.filter(|user| *user != own) {
+        let root = root_of(bundle, spec).during("open", bundle)?;
+        if security.group.is_none() {
+            found.group = home::group(root.as_fd(), user);
+        }
+        if !pod.security.strict_groups {
+            let path = bundle.join("etc/group");
+            found.groups = home::groups(root.as_fd(), user).during("runAsUser: read", &*path)?;
+        }
     }
     if let Some(Profile::File(name)) = &security.seccomp {
         found.seccomp = Some(profile(paths, name)?);
@@ -77,11 +85,10 @@ fn capabilities() -> u64 {
     bounding.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).unwrap_or(0)
 }
 
-/// The group that the image has for its user.
-fn group(bundle: &Path, spec: &Spec<'_>, user: u32) -> Option<u32> {
-    let root = bundle.join(spec.root.as_ref()?.path.decode());
-    let root = file::open(&root, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW).ok()?;
-    home::group(root.as_fd(), user)
+/// The root of the image.
+fn root_of(bundle: &Path, spec: &Spec<'_>) -> nix::Result<OwnedFd> {
+    let path = spec.root.as_ref().map(|root| root.path.decode()).unwrap_or_default();
+    file::open(&bundle.join(path), OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW)
 }
 
 /// Reads a seccomp profile: below the directory `seccomp` beside the bundles, and no symlink leads out of it.

@@ -32,6 +32,8 @@ pub struct Found {
     pub seccomp: Option<String>,
     /// The group that the bundle's passwd has for the user, where that is not the bundle's own.
     pub group: Option<u32>,
+    /// The groups that the bundle's group has such a user in.
+    pub groups: Vec<u32>,
     /// Every capability that can be had, a bit each, where somebody is to have all of them.
     pub capabilities: u64,
     /// The device nodes of the device, for privileged containers: the members of each for `linux.devices`.

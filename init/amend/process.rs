@@ -21,11 +21,11 @@ pub fn user(
         let why = "the bundle's user is root, which runAsNonRoot forbids".to_owned();
         return Err(("securityContext.runAsNonRoot", why));
     }
-    // Another user has neither group of the bundle's.
+    // Another user has the image's groups and not those of config.json.
     let same = uid == own.uid;
     let gid = security.group.unwrap_or(if same { own.gid } else { found.group.unwrap_or(0) });
     let mut groups = if same && !shared.strict_groups { own.additional_gids.to_vec() } else { Vec::new() };
-    for group in shared.fs_group.iter().chain(&shared.groups) {
+    for group in found.groups.iter().chain(&shared.fs_group).chain(&shared.groups) {
         if !groups.contains(group) {
             groups.push(*group);
         }

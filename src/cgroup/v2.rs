@@ -38,8 +38,9 @@ pub fn enable(
             }
             result => result,
         };
-        if result.is_err() {
-            // One that cannot be had must not keep the others away.
+        // One that cannot be had must not keep the others away. But where processes are that stay there, the kernel would take
+        // those that know threads, and then no cgroup below takes a process: "Threads" in cgroup-v2.rst.
+        if !matches!(result, Ok(()) | Err(Errno::EBUSY)) {
             for word in &words {
                 let _ = on(word); // as above
             }

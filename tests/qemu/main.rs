@@ -209,6 +209,21 @@ fn limits(arch: &str) {
     }
 }
 
+/// The checks of `device/test/nested/checks.sh`.
+const NESTED: &[&str] = &[
+    "mote in a container of mote moves to a leaf of its own",
+    "exec joins it, and it goes with all that was made in it",
+    "in a delegated cgroup the processes beside mote move to a leaf",
+    "a stranger's processes stay where they are",
+];
+
+#[test]
+fn roots_with_processes_in_them_are_emptied_into_a_leaf() {
+    if let Some(boot) = check("x86_64", "nested", "", NESTED) {
+        boot.ends_well();
+    }
+}
+
 #[test]
 fn a_limit_of_rdma_is_felt() {
     let why = "of the RDMA devices that need no hardware the kernel in QEMU has none: CONFIG_RDMA_RXE and CONFIG_RDMA_SIW are not set";

@@ -4,7 +4,7 @@
 //! As Kubernetes has it (Pod Lifecycle, Init Containers, Sidecar Containers): init containers run in the order of the
 //! manifest, each to its successful end; a sidecar among them is waited for until it has started. Then all containers
 //! begin together. The pod ends when all of those have ended for good, or an init container has failed for good: sidecars
-//! then end in reverse order, each when everything after it has ended, and all within one grace period.
+//! then end in reverse order, each when all containers and the sidecars after it have ended, and all within one grace period.
 
 use super::{Conf, Event, Halt, Role, State, Status, Unit};
 use crate::manifest::RestartPolicy;
@@ -78,8 +78,7 @@ fn stop_next<'a>(
     grace_ms: u64,
     units: impl DoubleEndedIterator<Item = View<'a>> + Clone,
 ) -> Option<(usize, Event)> {
-    let mut turn =
-        units.clone().all(|(_, conf, unit)| conf.role == Role::Sidecar || unit.state == State::Done);
+    let mut turn = units.clone().all(|(_, conf, unit)| conf.role != Role::Main || unit.state == State::Done);
     for (i, conf, unit) in units.rev() {
         let turn_of_this = turn || conf.role != Role::Sidecar;
         if !unit.is_ending() {
@@ -88,7 +87,8 @@ fn stop_next<'a>(
         if turn_of_this && unit.waits_for_turn() {
             return Some((i, Event::Turn));
         }
-        turn &= unit.state == State::Done;
+        // An init container, which may be at work, is not waited for: kuberuntime_termination_order.go.
+        turn &= unit.state == State::Done || conf.role == Role::Init;
     }
     None
 }

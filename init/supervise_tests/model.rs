@@ -7,7 +7,7 @@
 //! 4. Events that the world cannot send in a situation change nothing.
 //! 5. Init containers never run beside a later one or a main container; a main container only after all of them have
 //!    succeeded and all sidecars have started once.
-//! 6. When a pod is being stopped a sidecar gets SIGTERM only after all that come after it have ended, or the grace is over.
+//! 6. When a pod is being stopped a sidecar gets SIGTERM only after the containers and sidecars after it have ended, or the grace is over.
 //! 7. Once everything that runs has ended, a stopped pod is done; nothing in it has a deadline.
 //! 8. Delays stay within their bounds, and a restart after a short run is never earlier than its delay.
 

@@ -430,6 +430,76 @@ const SIDECAR: &[Row] = &[
         "0 begin >start s; 0 up s >start i; 0 up i; 1 exit i 1 >term s a=done; 2 exit s 0 phase=Failed",
     ),
     (
+        "during init a stop ends init container and sidecar together: only containers and sidecars are waited for",
+        "Always; sidecar s; init i; main a",
+        "0 begin >start s; 0 up s >start i; 0 up i; 5 stop 30 >term i >term s a=done; 6 exit s 0 s=done; 7 exit i 0 i=done; 99 a=done",
+    ),
+    (
+        "during init sidecars still end in reverse order",
+        "Always; sidecar s; sidecar t; init i; main a",
+        "0 begin >start s; 0 up s >start t; 0 up t >start i; 0 up i; 5 stop 30 >term i >term t s=stopping; 6 exit i 0; 7 exit t 0 >term s; 8 exit s 0 s=done",
+    ),
+    (
+        "a stop before a sidecar has started runs nothing more",
+        "Always; sidecar s startup:p5; main a",
+        "0 begin >start s; 0 up s >run s.startup; 1 stop 30 >end s.startup >term s a=done; 2 exit s 0 s=done; 99 a=done",
+    ),
+    (
+        "a sidecar whose startup probe fails is restarted, and the rest goes on waiting",
+        "Never; sidecar s startup:p5,f1; main a",
+        "0 begin >start s; 0 up s >run s.startup; 0.5 bad s.startup >term s; 1 exit s 143 >start s a=waiting phase=Pending; 1 up s >run s.startup; 1.5 ok s.startup >start a",
+    ),
+    (
+        "a sidecar that is restarted goes through its startup probe again, and the pod does not become pending for it",
+        "Always; sidecar s startup:p5; main a",
+        "0 begin >start s; 0 up s >run s.startup; 0.5 ok s.startup >start a; 0.5 up a pod=ready; 9 exit s 0 >start s; 9 up s >run s.startup a=up pod=unready phase=Running; 9.5 ok s.startup pod=ready",
+    ),
+    (
+        "a sidecar that is restarted runs its postStart hook again",
+        "Always; sidecar s post; main a",
+        "0 begin >start s; 0 up s >run s.post; 1 ok s.post >start a; 1 up a; 9 exit s 0 >start s; 9 up s >run s.post a=up",
+    ),
+    (
+        "a sidecar whose postStart hook fails is restarted before anything follows",
+        "Always; sidecar s post; main a",
+        "0 begin >start s; 0 up s >run s.post; 1 bad s.post >term s a=waiting; 2 exit s 0 >start s; 2 up s >run s.post; 3 ok s.post >start a",
+    ),
+    (
+        "the containers begin though a sidecar that had started is between two runs",
+        "Always; sidecar s; init i; main a",
+        "0 begin >start s; 0 up s >start i; 0 up i; 1 exit s 1 >start s; 1 up s; 1 exit s 1 s=backoff; 1.5 exit i 0 >start a s=backoff; 2 >start s",
+    ),
+    (
+        "a restart of a container leaves the sidecars alone",
+        "OnFailure; sidecar s; main a",
+        "0 begin >start s; 0 up s >start a; 0 up a; 5 exit a 1 >start a s=up s.runs=1 phase=Running",
+    ),
+    (
+        "sidecars run on until the last container is done",
+        "OnFailure; sidecar s; main a; main b",
+        "0 begin >start s; 0 up s >start a >start b; 0 up a; 0 up b; 5 exit a 0 s=up phase=Running; 6 exit b 0 >term s; 7 exit s 0 phase=Succeeded",
+    ),
+    (
+        "when the pod is over a sidecar's preStop hook runs before its SIGTERM",
+        "Never; sidecar s pre; main a",
+        "0 begin >start s; 0 up s >start a; 0 up a; 5 exit a 0 >run s.pre; 6 ok s.pre >term s; 7 exit s 9 phase=Succeeded",
+    ),
+    (
+        "a sidecar that fails again and again fails no pod",
+        "Never; sidecar s; main a",
+        "0 begin >start s; 0 up s >start a; 0 up a; 1 exit s 1 >start s; 1 up s; 1 exit s 1; 2 >start s; 2 up s; 2 exit s 1 phase=Running; 3 exit a 0 s=done phase=Succeeded",
+    ),
+    (
+        "a sidecar that cannot be started holds up the rest",
+        "Never; sidecar s; main a",
+        "0 begin >start s; 0 nostart s a=waiting phase=Pending; 1 >start s; 1 up s >start a",
+    ),
+    (
+        "an init container after a sidecar does not run again when that is restarted",
+        "Always; sidecar s; init i; main a",
+        "0 begin >start s; 0 up s >start i; 0 up i; 1 exit i 0 >start a; 1 up a; 5 exit s 0 >start s; 5 up s i=done i.runs=1 a.runs=1",
+    ),
+    (
         "a sidecar's liveness probe restarts it, under Never too",
         "Never; sidecar s live:p5,f1; main a",
         "0 begin >start s; 0 up s >start a >run s.live; 0 up a; 0.5 bad s.live >term s; 2 exit s 0 >start s a=up",

@@ -18,7 +18,7 @@ pub(crate) use life::gone;
 use life::remove;
 pub use life::{delete, forget, ids, kill, list, processes, start, state};
 
-use crate::cgroup::{Cgroups, Place};
+use crate::cgroup::{Cgroup, Cgroups, Place};
 use crate::error::{During, Result};
 use crate::notify::{Manager, Pending};
 use crate::plan::{Overrides, Process};
@@ -139,7 +139,9 @@ pub struct Made {
     store: Store,
     entry: Entry,
     cgroups: Cgroups,
-    cgroup: std::ffi::CString,
+    path: std::ffi::CString,
+    /// Left open for the end of this process to close.
+    _cgroup: Cgroup,
     /// Whether its removal has more to do than that.
     more: bool,
     every: bool,
@@ -163,7 +165,7 @@ impl Made {
         if this.more {
             return remove(&this.store, &this.entry, &this.entry.load()?);
         }
-        this.cgroups.remove(&Place { path: &this.cgroup, every: this.every })?;
+        this.cgroups.remove(&Place { path: &this.path, every: this.every })?;
         this.store.remove(&this.entry)
     }
 }

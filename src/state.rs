@@ -3,13 +3,14 @@
 //! The directory's existence is the claim on the id; its lock serialises commands; `state.json` is written beside and
 //! renamed, so that a reader sees a whole one or none.
 
+use std::cell::RefCell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat, renameat};
-use nix::sys::stat::{Mode, mkdirat};
-use nix::unistd::{UnlinkatFlags, unlinkat, write};
+use nix::fcntl::{AtFlags, OFlag, openat, renameat};
+use nix::sys::stat::{Mode, fstatat, mkdirat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
 
 mod pid_file;
 mod record;
@@ -17,6 +18,7 @@ mod record;
 pub use pid_file::PidFile;
 pub use record::{Record, Status, process_start};
 
+use crate::cgroup::Place;
 use crate::error::{During, Error, Result};
 use crate::sys::file::{self, flock};
 
@@ -89,6 +91,15 @@ pub struct Entry {
     path: PathBuf,
     id: Id,
     locked: bool,
+    /// The state file that was begun, and how; see [`Entry::begin`].
+    begun: RefCell<Begun>,
+}
+
+/// A state file, and how it begins until it is whole.
+#[derive(Debug, Default)]
+struct Begun {
+    file: Option<OwnedFd>,
+    text: Option<String>,
 }
 
 impl Drop for Entry {
@@ -132,7 +143,9 @@ impl Store {
     pub fn find(&self, id: &Id) -> Result<Entry> {
         let path = self.path.join(id.as_str());
         match openat(&self.directory, id.as_str(), DIRECTORY | OFlag::O_NOFOLLOW, Mode::empty()) {
-            Ok(directory) => Ok(Entry { directory, path, id: id.clone(), locked: false }),
+            Ok(directory) => {
+                Ok(Entry { directory, path, id: id.clone(), locked: false, begun: RefCell::default() })
+            }
             Err(Errno::ENOENT) => Err(Error::container(id.as_str(), NOT_THERE)),
             Err(errno) => Err(errno).during("open", &*path),
         }
@@ -205,12 +218,55 @@ impl Entry {
         &self.path
     }
 
+    /// Begins the state file with what is not in the container's directory: who is killed before it is whole leaves to
+    /// [`Entry::left`] what there is to take back.
+    pub fn begin(&self, place: &Place<'_>, rdt: &str) -> Result<()> {
+        let text = record::beginning(place, rdt);
+        let file = create(self.directory.as_fd(), STATE_NEW);
+        let file = file.and_then(|file| file::write_all(file.as_fd(), text.as_bytes()).map(|()| file));
+        let file = file.during("write", &*self.path.join(STATE_NEW))?;
+        self.begun.replace(Begun { file: Some(file), text: Some(text) });
+        Ok(())
+    }
+
+    /// Adds that the cgroup has turned out to be nobody else's.
+    pub fn own_cgroup(&self) -> Result<()> {
+        let mut begun = self.begun.borrow_mut();
+        if let Begun { file: Some(file), text: Some(text) } = &mut *begun {
+            text.push(',');
+            file::write_all(file.as_fd(), b",").during("write", &*self.path.join(STATE_NEW))?;
+        }
+        Ok(())
+    }
+
     /// Writes the state file.
     pub fn save(&self, record: &Record) -> Result<()> {
         let path = self.path.join(STATE_NEW);
-        write_whole(self.directory.as_fd(), STATE_NEW, record.to_file().as_bytes())
-            .during("write", &*path)?;
+        let text = record.to_file();
+        let mut begun = self.begun.borrow_mut();
+        let begin = begun.text.take();
+        match begun.file.as_ref().zip(begin.and_then(|begin| text.strip_prefix(&*begin))) {
+            Some((file, rest)) => file::write_all(file.as_fd(), rest.as_bytes()),
+            None => write_whole(self.directory.as_fd(), STATE_NEW, text.as_bytes()),
+        }
+        .during("write", &*path)?;
         renameat(&self.directory, STATE_NEW, &self.directory, STATE).during("rename", &*path)
+    }
+
+    /// What a create has left that was killed before the state file was whole, if it came to make anything: where its cgroup
+    /// is, and perhaps its first process. Whether the cgroup is known to have been nobody else's.
+    pub fn left(&self) -> Option<(Record, bool)> {
+        let text = read_whole(self.directory.as_fd(), STATE_NEW).ok()?;
+        let text = std::str::from_utf8(&text).ok()?;
+        // What is written next is the process, and the socket before it.
+        let socket = || fstatat(&self.directory, START_SOCKET, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok();
+        let (text, own) = match (text.ends_with('}'), text.strip_suffix(',')) {
+            (true, _) => (text.to_owned(), true),
+            (_, Some(begun)) => (format!("{begun}}}"), true),
+            (_, None) => (format!("{text}}}"), socket()),
+        };
+        let path = self.path.join(STATE_NEW);
+        Some((Record::from_file(text.as_bytes(), self.id.as_str(), &path).ok()?, own))
     }
 
     /// Keeps config.json as it was read, for [`Entry::config`].
@@ -243,7 +299,7 @@ impl Entry {
         let path = self.path.join(STATE);
         match read_whole(self.directory.as_fd(), STATE) {
             Err(Errno::ENOENT) => Err(Error::container(self.id.as_str(), NOT_THERE)),
-            result => Record::from_file(&result.during("read", &*path)?, &path),
+            result => Record::from_file(&result.during("read", &*path)?, self.id.as_str(), &path),
         }
     }
 }
@@ -259,14 +315,13 @@ fn read_whole(directory: BorrowedFd<'_>, name: &str) -> nix::Result<Vec<u8>> {
 
 /// Makes a new file with this content, in the place of a leftover one.
 fn write_whole(directory: BorrowedFd<'_>, name: &str, content: &[u8]) -> nix::Result<()> {
+    file::write_all(create(directory, name)?.as_fd(), content)
+}
+
+/// Makes a new file in the place of a leftover one.
+fn create(directory: BorrowedFd<'_>, name: &str) -> nix::Result<OwnedFd> {
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let file = openat(directory, name, flags, Mode::S_IRUSR | Mode::S_IWUSR)?;
-    let mut rest = content;
-    while !rest.is_empty() {
-        let written = write(&file, rest)?;
-        rest = rest.get(written..).unwrap_or_default();
-    }
-    Ok(())
+    openat(directory, name, flags, Mode::S_IRUSR | Mode::S_IWUSR)
 }
 
 #[cfg(test)]

@@ -93,9 +93,11 @@ pub fn create(context: &Context<'_>, id: &Id, wait: bool) -> Result<()> {
     let manager = manager.as_ref();
     let mut made = container::create(&Request { terminal, wait, manager, ..request(context, id)? })?;
     match made.pending(manager) {
-        Some(pending) if !wait => pending.wait(made.pidfd.as_fd()),
-        _ => Ok(()),
+        Some(pending) if !wait => pending.wait(made.pidfd.as_fd())?,
+        _ => {}
     }
+    std::mem::forget(made); // the end of this process closes what it has open
+    Ok(())
 }
 
 /// The request that the options make; no terminal, and nobody waits.

@@ -67,6 +67,11 @@ pub fn create_from(request: &Request<'_>, bundle: &Bundle) -> Result<Made> {
     let mut undo = Undo { store: &store, entry: &entry, cgroup: None, hooks: None };
     let notify =
         notify_path.as_deref().map(|path| notify::offer(&mut plan, &entry, path)).transpose()?.flatten();
+    // PID 1 knows without that where the cgroups of its starters are.
+    let begun = !request.sibling && !plan.cgroup.path.is_empty();
+    if begun {
+        entry.begin(&plan.cgroup, &plan.rdt.as_ref().map(plan::Rdt::goes).unwrap_or_default())?;
+    }
     let cgroup = match cgroups.make(&plan.cgroup) {
         Err(error) if plan.cgroup_by_default && does_without_cgroup(request, &error) => {
             plan.lose_cgroup(&cgroups);
@@ -76,6 +81,10 @@ pub fn create_from(request: &Request<'_>, bundle: &Bundle) -> Result<Made> {
     };
     let place = plan.cgroup;
     undo.cgroup = Some((&cgroups, place));
+    // With a socket there is something to tell it by.
+    if begun && !request.wait {
+        entry.own_cgroup()?;
+    }
     cgroups.apply(&plan.resources, &place, &cgroup, false)?;
     let rdt = match &plan.rdt {
         Some(rdt) => Some(resctrl::make(resctrl::open().during("open", c"/sys/fs/resctrl")?, rdt)?),
@@ -125,9 +134,10 @@ pub fn create_from(request: &Request<'_>, bundle: &Bundle) -> Result<Made> {
         rdt.keep();
     }
     std::mem::forget(undo);
-    let (cgroup, every) = (place.path.to_owned(), place.every);
+    let (path, every) = (place.path.to_owned(), place.every);
     entry.unlock();
-    Ok(Made { pid, pidfd, terminal: console.ours, notify, store, entry, cgroups, cgroup, every, more })
+    let terminal = console.ours;
+    Ok(Made { pid, pidfd, terminal, notify, store, entry, cgroups, path, every, _cgroup: cgroup, more })
 }
 
 /// Where the terminal's master goes.

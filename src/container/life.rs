@@ -172,11 +172,11 @@ pub fn delete(root: &Path, id: &Id, force: bool) -> Result<()> {
     };
     let record = match entry.load() {
         Ok(record) => record,
-        // Left from a create that was killed before it knew what it made.
+        // Left from a create that was killed before it could say what it made.
         Err(error) => {
             let left_over = error.is_of_state();
             if left_over || force {
-                store.remove(&entry)?;
+                take_back(&store, &entry)?;
             }
             return if force { Ok(()) } else { Err(error) };
         }
@@ -198,13 +198,38 @@ pub fn delete(root: &Path, id: &Id, force: bool) -> Result<()> {
     remove(&store, &entry, &record)
 }
 
-/// Ends a container that is being made, whose hooks may take for ever: its `create` fails and takes it back.
+/// Ends a container that is being made, whose hooks may take for ever: its `create` fails and takes it back, if it is still
+/// there.
 fn end_creation(store: &Store, id: &Id) {
-    if let Ok(record) = store.find(id).and_then(|entry| entry.load())
-        && record.status_now() == Status::Creating
-    {
-        let _ = signal_record(&record, libc::SIGKILL); // gone meanwhile
+    let Ok(entry) = store.find(id) else { return };
+    match entry.load() {
+        Ok(record) if record.status_now() == Status::Creating => {
+            let _ = signal_record(&record, libc::SIGKILL); // gone meanwhile
+        }
+        Ok(_) => {}
+        Err(_) => {
+            if let Some((record, true)) = entry.left() {
+                let _ = Cgroups::detect().kill(&record.place()); // as above
+            }
+        }
     }
+}
+
+/// Takes back what a create has made that was killed before there was a state file. Its first process ends by itself
+/// where it cannot say that it is ready; one that could is in the cgroup.
+fn take_back(store: &Store, entry: &Entry) -> Result<()> {
+    if let Some((record, own)) = entry.left() {
+        if record.pid.as_raw() > 0 {
+            kill_and_wait(&record)?;
+        }
+        let cgroups = Cgroups::detect();
+        // Before that is known it may be somebody else's cgroup, which the create would have refused to take.
+        if own || cgroups.open(&record.place())?.processes().is_empty() {
+            cgroups.remove(&record.place())?;
+        }
+        resctrl::remove(&record.rdt);
+    }
+    store.remove(entry)
 }
 
 /// Ends the first process for good and waits until it is gone.

@@ -72,6 +72,11 @@ impl Writer {
         self.out
     }
 
+    /// The object so far, without its end.
+    pub fn unfinished(self) -> String {
+        self.out
+    }
+
     fn quoted(&mut self, text: &str) {
         self.out.push('"');
         let _ = escape(&mut self.out, text);

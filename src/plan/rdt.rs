@@ -27,6 +27,14 @@ impl Rdt<'_> {
         let monitor = self.monitor.map(|monitor| format!("{group}/{}", monitor.to_string_lossy()));
         std::iter::once(group.into_owned()).chain(monitor).collect()
     }
+
+    /// The one of them that goes with the container, if any does.
+    pub fn goes(&self) -> String {
+        let mut groups = self.groups();
+        let ends = self.own || groups.len() > 1;
+        groups.truncate(if self.own { 1 } else { 2 });
+        groups.pop().filter(|_| ends).unwrap_or_default()
+    }
 }
 
 /// Checks and resolves it for the container `id`.

@@ -132,14 +132,13 @@ impl Record {
     pub fn to_json(&self, indent: &str, owner: &str) -> String {
         let status = self.status_now();
         let pid = if status == Status::Stopped { 0 } else { self.pid.as_raw() };
-        let mut json = self.fields(indent, pid, status);
+        let mut json = self.fields(json::Writer::new(indent), pid, status);
         json.string("owner", owner);
         json.end()
     }
 
     /// The fields that the state and the state file share.
-    fn fields(&self, indent: &str, pid: i32, status: Status) -> json::Writer {
-        let mut json = json::Writer::new(indent);
+    fn fields(&self, mut json: json::Writer, pid: i32, status: Status) -> json::Writer {
         json.string("ociVersion", &self.oci_version);
         json.string("id", self.id.as_str());
         json.number("pid", pid);
@@ -155,20 +154,16 @@ impl Record {
 
     /// The state as runtime-spec has it, of a container that is `status` now.
     pub fn to_spec(&self, status: Status) -> String {
-        self.fields("", self.pid.as_raw(), status).end()
+        self.fields(json::Writer::new(""), self.pid.as_raw(), status).end()
     }
 
     /// As it stands in the state file.
     pub(super) fn to_file(&self) -> String {
-        let mut json = self.fields("", self.pid.as_raw(), self.status);
+        let begun = begun(&self.place(), &self.rdt.to_string_lossy());
+        let mut json = self.fields(begun, self.pid.as_raw(), self.status);
         json.number("startTicks", self.start_ticks);
-        json.string("cgroup", &self.cgroup.to_string_lossy());
-        json.number("everyCgroup", self.every_cgroup);
         if self.hooks {
             json.number("hooks", true);
-        }
-        if !self.rdt.is_empty() {
-            json.string("rdt", &self.rdt.to_string_lossy());
         }
         if !self.kept.is_empty() {
             json.raw("kept", &self.kept);
@@ -177,7 +172,7 @@ impl Record {
     }
 
     /// Reads that.
-    pub(super) fn from_file(text: &[u8], file: &Path) -> Result<Self> {
+    pub(super) fn from_file(text: &[u8], id: &str, file: &Path) -> Result<Self> {
         let broken = |flaw: json::Flaw| Error::config(file.display(), flaw.field, flaw.why);
         let stored: Stored<'_> = json::parse(text).map_err(broken)?;
         // Parsed, so it is UTF-8.
@@ -186,7 +181,7 @@ impl Record {
             .into_iter()
             .find(|s| stored.status == s.word());
         Ok(Self {
-            id: Id::new(&stored.id.decode())?,
+            id: Id::new(&if stored.id.is_empty() { id.to_owned() } else { stored.id.decode() })?,
             pid: Pid::from_raw(stored.pid),
             start_ticks: stored.start_ticks,
             status: status.unwrap_or(Status::Stopped),
@@ -208,6 +203,21 @@ impl Record {
             kept: kept.unwrap_or_default().to_owned(),
         })
     }
+}
+
+/// How a state file begins: with what there is to take back besides the container's directory.
+pub(super) fn beginning(place: &Place<'_>, rdt: &str) -> String {
+    begun(place, rdt).unfinished()
+}
+
+fn begun(place: &Place<'_>, rdt: &str) -> json::Writer {
+    let mut json = json::Writer::new("");
+    json.string("cgroup", &place.path.to_string_lossy());
+    json.number("everyCgroup", place.every);
+    if !rdt.is_empty() {
+        json.string("rdt", rdt);
+    }
+    json
 }
 
 /// When a process began, in clock ticks since boot; `None` for one that is gone or only waits to be reaped.
@@ -246,7 +256,9 @@ mod tests {
             annotations: vec![("a\nb".into(), "c\\d".into())],
             kept: r#"{"process":{"args":["\"}"]}}"#.into(),
         };
-        let Ok(read) = Record::from_file(record.to_file().as_bytes(), Path::new("x")) else { unreachable!() };
+        let Ok(read) = Record::from_file(record.to_file().as_bytes(), "other", Path::new("x")) else {
+            unreachable!()
+        };
         assert_eq!(format!("{read:?}"), format!("{record:?}"));
     }
 }

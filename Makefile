@@ -113,11 +113,13 @@ target/bundles/%/probe/config.json: tools/bundle tools/config.json tools/debian.
 
 # What makes system calls in it and says what came of them, with the C compiler of each architecture.
 .PRECIOUS: target/qemu/%/overlay/test/probe
-target/qemu/%/overlay/test/probe: tests/seccomp/probe.c tests/cgroup/delegate.c $(shell find tests/qemu/device -type f) | setup-qemu
+target/qemu/%/overlay/test/probe: tests/seccomp/probe.c tests/cgroup/delegate.c tests/qemu/clients.c \
+		$(shell find tests/qemu/device -type f) | setup-qemu
 	@echo "  OVERLAY target/qemu/$*/overlay"
 	@rm -rf target/qemu/$*/overlay && mkdir -p target/qemu/$* && cp -r tests/qemu/device target/qemu/$*/overlay
 	@$*-linux-gnu-gcc -O1 -static -o $@ $<
 	@$*-linux-gnu-gcc -O1 -static -o $(@D)/delegate tests/cgroup/delegate.c
+	@$*-linux-gnu-gcc -O1 -static -o $(@D)/clients tests/qemu/clients.c
 
 # Disks and a scheduler for them.
 QEMU_MODULES := null_blk brd bfq

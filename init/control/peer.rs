@@ -104,13 +104,9 @@ fn pod_of(world: &World<'_>, pid: Pid) -> Result<Option<usize>, Errno> {
 
 /// The name after `pods` in a line such as `0::/pods/web/a`. Of a host's cgroup that is mounted there is more before it.
 fn below<'l>(line: &'l str, pods: &str) -> Option<&'l str> {
-    let path = line.splitn(3, ':').nth(2)?;
-    let mut places = path.match_indices(pods).map(|(at, _)| path.split_at(at));
-    let rest = places.find_map(|(before, rest)| {
-        let rest = rest.strip_prefix(pods)?.strip_prefix('/')?;
-        before.ends_with('/').then_some(rest)
-    })?;
-    rest.split(['/', ' ']).next()
+    let slashes = line.bytes().enumerate().filter(|(_, byte)| *byte == b'/');
+    let mut places = slashes.filter_map(|(at, _)| line.get(at + 1..)?.strip_prefix(pods)?.strip_prefix('/'));
+    places.next()?.split(['/', ' ']).next()
 }
 
 #[cfg(test)]

@@ -109,6 +109,7 @@ const LIFE: &[&str] = &[
     "a log writer that is killed loses nothing",
     "orphans are reaped",
     "clients at the same time are all answered",
+    "hostile clients take nothing, and others are answered",
     "the command line's settings hold",
     "PID 1 stays within its bounds",
 ];

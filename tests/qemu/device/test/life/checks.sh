@@ -134,6 +134,34 @@ crowd_of_clients() {
 }
 check "clients at the same time are all answered" crowd_of_clients
 
+# What tests/qemu/clients.c does, then a client while all places are held by some that ask and never read, or never ask.
+answers() { mote ps >/run/answer 2>&1 && grep -q '^PID 1: ' /run/answer; }
+hostile() {
+    local fds begin took pid
+    answers || return
+    fds=$(ls /proc/1/fd | wc -l)
+    chmod 755 /run/mote && chmod 666 /run/mote/control.sock || return
+    /test/clients all || fail "see above"
+    local status=$?
+    chmod 700 /run/mote && chmod 600 /run/mote/control.sock && [ $status = 0 ] || return
+    answers || fail "no answer: $(cat /run/answer)" || return
+    mkfifo /run/held
+    /test/clients hold 12 30 >/run/held &
+    pid=$!
+    grep -q -m 1 held </run/held
+    begin=$(cut -d. -f1 </proc/uptime)
+    ! answers || fail "a place was left" || return
+    wait_for 15 answers || fail "no answer while they hold on: $(cat /run/answer)" || return
+    took=$(($(cut -d. -f1 </proc/uptime) - begin))
+    [ $took -le 7 ] || fail "an answer after $took s" || return
+    kill $pid
+    # A starter at work has two.
+    wait_for 10 eval '[ $(ls /proc/1/fd | wc -l) -le $fds ]' || fail "$fds descriptors have become $(ls /proc/1/fd | wc -l)" || return
+    [ "$(dmesg | grep -c 'mote: control: uid 1000 pid [0-9]* turned away')" -ge 1 ] || fail "nothing is said of them" || return
+    [ "$(dmesg | grep -c 'turned away')" -le 4 ] || fail "too much is said of them"
+}
+check "hostile clients take nothing, and others are answered" hostile
+
 settings() {
     [ "$(hostname)" = device-7 ] || fail "$(hostname)" || return
     [ "$(cat /proc/sys/kernel/panic_on_oops)" = 1 ] || fail "sysctl" || return

@@ -3,10 +3,10 @@
 
 use std::path::Path;
 
-use log::{error, info, warn};
 use mote::error::{During as _, Error, Result, words};
 use mote::pin;
 use mote::sys::{alloc, net};
+use mote::{error, info, warn};
 use nix::errno::Errno;
 use nix::sys::reboot::set_cad_enabled;
 use nix::sys::signal::SigSet;

@@ -23,7 +23,7 @@ pub fn raise() {
     let raised = setrlimit(Resource::RLIMIT_NOFILE, WANTED, hard.max(WANTED))
         .or_else(|_| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
     if let Err(errno) = raised {
-        log::warn!("limit of descriptors: {}; it stays at {soft}", mote::error::words(errno));
+        mote::warn!("limit of descriptors: {}; it stays at {soft}", mote::error::words(errno));
     }
 }
 

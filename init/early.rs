@@ -9,10 +9,10 @@ use std::os::fd::IntoRawFd as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use log::{error, warn};
 use mote::error::words;
 use mote::initramfs;
 use mote::sys::entry;
+use mote::{error, warn};
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::sys::stat::{Mode, stat};

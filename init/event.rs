@@ -2,8 +2,8 @@
 
 use std::os::fd::AsFd as _;
 
-use log::{error, warn};
 use mote::error::words;
+use mote::{error, warn};
 use nix::errno::Errno;
 use nix::sys::epoll::EpollEvent;
 use nix::sys::signal::SigSet;

@@ -204,7 +204,7 @@ impl History {
             match open(path) {
                 Ok((file, next)) => (self.file, self.next) = (Some(file), next),
                 Err(errno) => {
-                    log::error!("{path}: {}; what happens is not recorded", mote::error::words(errno));
+                    mote::error!("{path}: {}; what happens is not recorded", mote::error::words(errno));
                     self.broken = true;
                 }
             }

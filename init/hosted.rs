@@ -7,12 +7,13 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, symlink};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-use log::{LevelFilter, info, warn};
+use log::LevelFilter;
 use mote::cgroup::{Cgroups, MOUNT, Place, Where};
 use mote::error::{During as _, Error, Result};
 use mote::pin;
 use mote::sys::alloc;
 use mote::sys::process::exit_now;
+use mote::{info, warn};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::mount::{MntFlags, umount2};

@@ -61,7 +61,7 @@ pub fn run(world: &World, control: &OwnedFd) -> i32 {
     let mut peek = match Pipe::new() {
         Ok(pipe) => Peek { pipe, chunk: vec![0; CHUNK_BYTES] },
         Err(errno) => {
-            log::error!("log writer: pipe: {}; PID 1 will start another", mote::error::words(errno));
+            mote::error!("log writer: pipe: {}; PID 1 will start another", mote::error::words(errno));
             return 1;
         }
     };
@@ -90,7 +90,7 @@ pub fn run(world: &World, control: &OwnedFd) -> i32 {
     match serve(&mut containers, control, &mut peek, &mut bound) {
         Ok(()) => 0,
         Err(errno) => {
-            log::error!("log writer: {}; PID 1 will start another", mote::error::words(errno));
+            mote::error!("log writer: {}; PID 1 will start another", mote::error::words(errno));
             1
         }
     }

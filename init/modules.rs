@@ -9,8 +9,8 @@ use std::ffi::{CStr, CString, OsString};
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 
-use log::{error, warn};
 use mote::error::{During as _, Error, Result, words};
+use mote::{error, warn};
 use nix::errno::Errno;
 use nix::kmod::{ModuleInitFlags, finit_module};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};

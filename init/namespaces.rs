@@ -146,8 +146,8 @@ pub fn sweep(paths: &Paths, pods: &[PodRow]) {
     for kind in pin::KINDS {
         match pin::sweep(kind, &Path::new(paths.run).join(kind.dir), &known) {
             Ok(0) => {}
-            Ok(gone) => log::info!("{}: {gone} pins of other pods removed", kind.dir),
-            Err(e) => log::warn!("{e}; what is pinned there stays"),
+            Ok(gone) => mote::info!("{}: {gone} pins of other pods removed", kind.dir),
+            Err(e) => mote::warn!("{e}; what is pinned there stays"),
         }
     }
 }

@@ -16,9 +16,9 @@
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use log::{error, info, warn};
 use mote::error::words;
 use mote::sys::wait::Ended;
+use mote::{error, info, warn};
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::reboot::{RebootMode, reboot};

@@ -117,7 +117,7 @@ pub fn fork(world: &mut World, i: usize) -> std::result::Result<(), Errno> {
 pub fn fork_forget(world: &World, i: usize) -> std::result::Result<Pid, Errno> {
     child::fork(c"mote-forget", || {
         let forgotten = forget(world, i);
-        i32::from(forgotten.inspect_err(|e| log::warn!("{e}; the next start tries again")).is_err())
+        i32::from(forgotten.inspect_err(|e| mote::warn!("{e}; the next start tries again")).is_err())
     })
     .map(|(pid, _)| pid)
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use log::info;
+use mote::info;
 
 use crate::clock;
 use crate::line::Line;

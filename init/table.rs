@@ -117,7 +117,7 @@ impl World<'_> {
     pub fn fail_pod(&mut self, p: usize, why: fmt::Arguments<'_>) {
         self.leave_units(p);
         if let Some(pod) = self.pods.get_mut(p) {
-            log::error!("pod {} is not run: {why}", pod.name);
+            mote::error!("pod {} is not run: {why}", pod.name);
             pod.failed = Some(Reason::of(why));
         }
     }

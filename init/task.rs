@@ -77,7 +77,7 @@ fn run(world: &World<'_>, i: usize, task: Task) -> i32 {
         Ok(Some(why)) => (BAD, why),
         Err(e) => (UNKNOWN, e.to_string()),
     };
-    log::log!(level, "{pod}/{}: {}: {why}", row.name, task.word());
+    mote::say::say(level, format_args!("{pod}/{}: {}: {why}", row.name, task.word()));
     code
 }
 

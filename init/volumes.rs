@@ -251,7 +251,7 @@ pub fn sweep(paths: &Paths, known: &dyn Fn(&str) -> bool) {
         if entry.file_name().to_str().is_some_and(|name| !known(name))
             && let Err(e) = remove_tree(&entry.path())
         {
-            log::warn!("{e}; the volumes of a pod that is gone stay");
+            mote::warn!("{e}; the volumes of a pod that is gone stay");
         }
     }
 }
@@ -262,7 +262,7 @@ pub fn sweep_memory(paths: &Paths, known: &dyn Fn(&str) -> bool) {
         if let Some(name) = entry.file_name().to_str().filter(|name| !known(name))
             && let Err(e) = remove(paths, name, false)
         {
-            log::warn!("{e}; what pod {name} had in memory stays");
+            mote::warn!("{e}; what pod {name} had in memory stays");
         }
     }
 }

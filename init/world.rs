@@ -6,9 +6,9 @@
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::Mutex;
 
-use log::{error, info, warn};
 use mote::sys::process::{pidfd_open, pidfd_send_signal};
 use mote::sys::wait::{self, Ended, How};
+use mote::{error, info, warn};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::unistd::Pid;

@@ -62,7 +62,7 @@ pub fn run_poststop(hooks: &Hooks<'_>) {
     let when = When::Poststop;
     for (index, hook) in (0..).zip(hooks.of(when)) {
         if let Err(fault) = run_one(hooks, hook, when, 0, None) {
-            log::warn!("{}", Broken { when, index, fault }.explain(hooks));
+            crate::warn!("{}", Broken { when, index, fault }.explain(hooks));
         }
     }
 }

@@ -34,6 +34,7 @@ pub mod resctrl;
 pub mod rootfs;
 pub mod rtnetlink;
 pub mod run;
+pub mod say;
 pub mod scheduling;
 pub mod seccomp;
 pub mod spec;

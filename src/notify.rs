@@ -81,7 +81,7 @@ impl Manager {
         drop(pass);
         let mut fds = [PollFd::new(closed.as_fd(), PollFlags::POLLIN)];
         if poll(&mut fds, PollTimeout::from(BARRIER_MS)) == Ok(0) {
-            log::warn!("NOTIFY_SOCKET: the service manager has not read it within 30 s");
+            crate::warn!("NOTIFY_SOCKET: the service manager has not read it within 30 s");
         }
         Ok(())
     }
@@ -155,7 +155,7 @@ pub fn path(root: &Path, id: &Id) -> Result<CString> {
 /// the directory that it is in is not, but in the container.
 pub fn offer<'a>(plan: &mut Plan<'a>, entry: &Entry, path: &'a CStr) -> Result<Option<OwnedFd>> {
     if plan.join.iter().any(|join| join.kind == CloneFlags::CLONE_NEWNS) {
-        log::warn!("NOTIFY_SOCKET: a container in a mount namespace that there is cannot have one");
+        crate::warn!("NOTIFY_SOCKET: a container in a mount namespace that there is cannot have one");
         return Ok(None);
     }
     let socket = datagrams().during("socket", "")?;

@@ -106,7 +106,7 @@ fn follow(
         {
             // The manager watches this process, which ends when the container does. What else the program may have to say
             // is refused from now on, where it would wait for somebody to read it.
-            program.manager.tell(Pid::this(), false).unwrap_or_else(|error| log::warn!("{error}"));
+            program.manager.tell(Pid::this(), false).unwrap_or_else(|error| crate::warn!("{error}"));
             pending = None;
         }
         if signalled {

@@ -14,8 +14,8 @@ mod request;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 
-use log::warn;
 use mote::sys::socket::send_fd;
+use mote::warn;
 use nix::errno::Errno;
 use nix::sys::socket::{self, MsgFlags, SockFlag};
 

@@ -21,9 +21,9 @@ use std::fs;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::path::PathBuf;
 
-use log::{error, info, warn};
 use mote::error::words;
 use mote::sys::process::pidfd_send_signal;
+use mote::{error, info, warn};
 use nix::errno::Errno;
 use nix::sys::inotify::{InitFlags, Inotify};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, socketpair};

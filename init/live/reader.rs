@@ -46,13 +46,13 @@ pub fn run(world: &World<'_>, inotify: Option<&Inotify>, to: &OwnedFd) -> i32 {
     let directory = world.paths.manifests;
     let watched = inotify.map(|inotify| inotify.add_watch(directory, events()));
     if let Some(Err(errno)) = watched {
-        log::warn!("inotify: {directory}: {}; changes there are seen by mote reload alone", words(errno));
+        mote::warn!("inotify: {directory}: {}; changes there are seen by mote reload alone", words(errno));
     }
     let mut reader = Reader { world, to, names: Vec::new(), room: world.room() };
     match reader.scan() {
         Ok(()) => 0,
         Err(e) => {
-            log::error!("{e}; the pods stay as they are");
+            mote::error!("{e}; the pods stay as they are");
             1
         }
     }
@@ -151,7 +151,7 @@ impl Reader<'_> {
 
     fn add(&mut self, file: File, text: &[u8], pod: Pod) -> Result<()> {
         if !pod.passed.is_empty() {
-            log::warn!("{file}: {}: not used by mote, left aside", pod.passed.join(", "));
+            mote::warn!("{file}: {}: not used by mote, left aside", pod.passed.join(", "));
         }
         self.keep(&file, text, true)?;
         self.names.push((pod.name.to_string(), file.clone()));

@@ -141,6 +141,6 @@ pub fn remove(records: &Records, settings: &Settings) {
         && let (Ok(socket), Ok(name)) = (Socket::open(), interface(&settings.bridge))
         && let Err(errno) = rtnetlink::delete(&socket, &name)
     {
-        log::warn!("delete {}: {}; it stays", settings.bridge, mote::error::words(errno));
+        mote::warn!("delete {}: {}; it stays", settings.bridge, mote::error::words(errno));
     }
 }

@@ -90,7 +90,7 @@ fn find(settings: &Settings, wanted: Option<&str>) -> Result<String> {
             Ok(Input::Text(text)) => String::from_utf8_lossy(&text).trim().to_owned(),
             Ok(_) => continue,
             Err(e) => {
-                log::warn!("{e}; left aside");
+                mote::warn!("{e}; left aside");
                 continue;
             }
         };
@@ -112,7 +112,7 @@ fn find(settings: &Settings, wanted: Option<&str>) -> Result<String> {
             Err((field, why)) => {
                 let error = Error::config(path.display(), field, why);
                 // The first is meant, so what stands before it must not be passed over unseen.
-                log::warn!("{error}; left aside");
+                mote::warn!("{error}; left aside");
             }
         }
     }
@@ -283,7 +283,7 @@ pub fn check(work: &Work<'_>, record: &Record) {
         (0..call.config.plugins.len()).try_for_each(|place| call.run(place, result).map(drop))
     });
     if let Err(e) = asked {
-        log::warn!("{}: {e}; it stays as it is", work.pod);
+        mote::warn!("{}: {e}; it stays as it is", work.pod);
     }
 }
 

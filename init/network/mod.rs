@@ -126,7 +126,7 @@ pub fn sweep(paths: &Paths, known: &dyn Fn(&str) -> bool) {
         if !known(pod)
             && let Err(e) = detach(paths, pod)
         {
-            log::warn!("{e}; the network of pod {pod} is not taken back");
+            mote::warn!("{e}; the network of pod {pod} is not taken back");
         }
     }
 }
@@ -164,14 +164,14 @@ impl Work<'_> {
             _ => self.remove_interface(record, places),
         };
         if let Err(e) = undone {
-            log::warn!("{}: {e}", self.pod);
+            mote::warn!("{}: {e}", self.pod);
         }
         let _lock = self.records.lock();
         self.records.forget(name);
         if record.mode == Mode::Bridge
             && let Err(e) = ports::update(&self.records, &self.settings)
         {
-            log::warn!("{}: {e}", self.pod);
+            mote::warn!("{}: {e}", self.pod);
         }
     }
 
@@ -198,7 +198,7 @@ impl Work<'_> {
         };
         let whole = record.mode == Mode::Cni && !cni::has_interface(record) || there();
         if !whole {
-            log::warn!("{}: {} is gone or down; making it anew", self.pod, INTERFACE.to_string_lossy());
+            mote::warn!("{}: {} is gone or down; making it anew", self.pod, INTERFACE.to_string_lossy());
         }
         whole
     }

@@ -72,6 +72,6 @@ pub fn clear(records: &Records) {
     if records.unmark("table")
         && let Err((errno, _)) = Batch::without(TABLE).send()
     {
-        log::warn!("nftables: {}; the table {TABLE} stays", mote::error::words(errno));
+        mote::warn!("nftables: {}; the table {TABLE} stays", mote::error::words(errno));
     }
 }

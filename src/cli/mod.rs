@@ -315,7 +315,7 @@ impl Context<'_> {
     fn each(&self, act: &dyn Fn(&Id) -> Result<()>) -> Result<i32> {
         for id in self.ids()? {
             match act(&id) {
-                Err(error) if self.options.has("regex") => ::log::warn!("{error}"),
+                Err(error) if self.options.has("regex") => crate::warn!("{error}"),
                 result => result?,
             }
         }

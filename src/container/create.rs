@@ -54,7 +54,7 @@ pub fn create_from(request: &Request<'_>, bundle: &Bundle) -> Result<Made> {
     let pidfd_to = request.pidfd_to.map(connect_pidfd).transpose()?;
     // The limits of one were refused by the plan.
     if request.no_cgroup && plan.resources.devices.as_ref().is_some_and(|rules| !rules.is_empty()) {
-        log::warn!("linux.resources.devices: without a cgroup every device can be used");
+        crate::warn!("linux.resources.devices: without a cgroup every device can be used");
     }
     let root = open_root(bundle, &plan)?;
     if !plan.process.env.iter().any(|entry| entry.to_bytes().starts_with(b"HOME=")) {

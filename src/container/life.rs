@@ -257,7 +257,7 @@ fn kill_and_wait(record: &Record) -> Result<()> {
 /// Removes what a container leaves: its cgroup with all that still lives in it, its directory.
 pub(super) fn remove(store: &Store, entry: &Entry, record: &Record) -> Result<()> {
     let saved =
-        if record.hooks { saved(entry, record).inspect_err(|e| log::warn!("{e}")).ok() } else { None };
+        if record.hooks { saved(entry, record).inspect_err(|e| crate::warn!("{e}")).ok() } else { None };
     Cgroups::detect().remove(&record.place())?;
     resctrl::remove(&record.rdt);
     store.remove(entry)?;

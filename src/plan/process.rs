@@ -232,7 +232,7 @@ fn capabilities<'s>(sets: &spec::Capabilities<'s>) -> CapabilitySets {
     if let Some(name) = unknown {
         let mut shown = String::new();
         let _ = name.chars().take(40).try_for_each(|c| put_visible(&mut shown, c)); // to a String
-        log::warn!("process.capabilities: {shown} is unknown and ignored");
+        crate::warn!("process.capabilities: {shown} is unknown and ignored");
     }
     planned
 }

@@ -216,7 +216,7 @@ impl Profile {
             }
             let Some(found) = Name::find(*name) else {
                 // Engines name calls of newer and older kernels, and of other architectures.
-                log::debug!("linux.seccomp.{}: {name} is unknown and ignored", field());
+                crate::debug!("linux.seccomp.{}: {name} is unknown and ignored", field());
                 continue;
             };
             self.named.push(found);

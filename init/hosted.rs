@@ -164,9 +164,9 @@ pub fn leave(world: &World<'_>) -> ! {
     let _ = std::fs::remove_dir_all(reader::accepted(world.paths.run)); // never made
     network::close(world.paths);
     for kind in pin::KINDS {
-        let pins = &Path::new(world.paths.run).join(kind.dir);
-        while umount2(pins, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW).is_ok() {}
-        let _ = std::fs::remove_dir(pins); // as the rest: what is not empty stays
+        let pins = Path::new(world.paths.run).join(kind.dir);
+        while umount2(pins.as_path(), MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW).is_ok() {}
+        let _ = std::fs::remove_dir(&pins); // as the rest: what is not empty stays
     }
     let _ = std::fs::remove_file(world.paths.socket);
     remove_cgroups(world);

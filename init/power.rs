@@ -17,10 +17,11 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use mote::error::words;
+use mote::sys::mount::mount;
 use mote::sys::wait::Ended;
 use mote::{error, info, warn};
 use nix::errno::Errno;
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::mount::{MntFlags, MsFlags, umount2};
 use nix::sys::reboot::{RebootMode, reboot};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, sync};
@@ -217,7 +218,7 @@ fn last(kind: Kind) -> i32 {
 
 fn read_only(on: &Path, why: Errno) {
     let flags = MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
-    if let Err(errno) = mount(None::<&str>, on, None::<&str>, flags, None::<&str>) {
+    if let Err(errno) = mount(None, on, None, flags, None) {
         warn!("{} stays mounted ({}), and writable ({})", on.display(), words(why), words(errno));
     }
 }

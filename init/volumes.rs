@@ -12,10 +12,10 @@ use std::path::{Path, PathBuf};
 use mote::error::{During as _, Error, Result};
 use mote::rootfs::walk::{self, Missing};
 use mote::sys::file::{self, Passing};
-use mote::sys::mount::mount_setattr;
+use mote::sys::mount::{mount, mount_setattr};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag, openat, renameat};
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::mount::{MntFlags, MsFlags, umount2};
 use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, fstat, stat};
 use nix::unistd::{Gid, UnlinkatFlags, chown, unlinkat};
 
@@ -108,15 +108,15 @@ impl Places {
             let _lock = lock(&all)?;
             // In no volume's name.
             let path = all.join(".shm");
-            match nix::unistd::mkdir(&path, Mode::S_IRWXU) {
+            match nix::unistd::mkdir(&*path, Mode::S_IRWXU) {
                 Err(Errno::EEXIST) => {}
                 result => result.during("mkdir", &*path)?,
             }
             let device = |path: &Path| stat(path).map(|stat| stat.st_dev).during("stat", path);
             if device(&path)? == device(&all)? {
                 let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-                let (kind, options) = (Some("tmpfs"), Some("mode=1777,size=65536k"));
-                mount(kind, &path, kind, flags, options).during("mount tmpfs", &*path)?;
+                let (kind, options) = (Some(Path::new("tmpfs")), Path::new("mode=1777,size=65536k"));
+                mount(kind, &path, kind, flags, Some(options)).during("mount tmpfs", &*path)?;
             }
             file::open(&path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW)
                 .during("open", &*path)?
@@ -134,17 +134,18 @@ impl Places {
         let _lock = lock(all)?;
         let path = all.join(volume.name.as_str());
         let open = || file::open(&path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW);
-        let made = match nix::unistd::mkdir(&path, Mode::S_IRWXU) {
+        let made = match nix::unistd::mkdir(&*path, Mode::S_IRWXU) {
             Err(Errno::EEXIST) => false,
             result => result.during("mkdir", &*path).map(|()| true)?,
         };
         let mounted = match memory {
             Some(limit)
-                if stat(&path).during("stat", &*path)?.st_dev == stat(all).during("stat", all)?.st_dev =>
+                if stat(&*path).during("stat", &*path)?.st_dev == stat(all).during("stat", all)?.st_dev =>
             {
                 let size = limit.map(|limit| format!("size={limit}"));
-                let (kind, flags) = (Some("tmpfs"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV);
-                mount(kind, &path, kind, flags, size.as_deref()).during("mount tmpfs", &*path)?;
+                let (kind, flags) = (Some(Path::new("tmpfs")), MsFlags::MS_NOSUID | MsFlags::MS_NODEV);
+                mount(kind, &path, kind, flags, size.as_deref().map(Path::new))
+                    .during("mount tmpfs", &*path)?;
                 true
             }
             _ => false,
@@ -153,11 +154,11 @@ impl Places {
             // As kubelet's: for everybody, and of the group whose the pod's volumes are.
             let mut mode = Mode::from_bits_truncate(0o777);
             if let Some(group) = pod.security.fs_group {
-                chown(&path, None, Some(Gid::from_raw(group))).during("chown", &*path)?;
+                chown(&*path, None, Some(Gid::from_raw(group))).during("chown", &*path)?;
                 mode |= Mode::S_ISGID;
             }
             // By name, as the umask is not asked then.
-            fchmodat(nix::fcntl::AT_FDCWD, &path, mode, FchmodatFlags::FollowSymlink)
+            fchmodat(nix::fcntl::AT_FDCWD, &*path, mode, FchmodatFlags::FollowSymlink)
                 .during("chmod", &*path)?;
         }
         open().during("open", &*path)
@@ -236,7 +237,7 @@ pub fn remove(paths: &Paths, name: &str, disk: bool) -> Result<()> {
     let places = Places::new(paths, name);
     let volumes = places.memory.join("volumes");
     for entry in std::fs::read_dir(&volumes).into_iter().flatten().flatten() {
-        while umount2(&entry.path(), MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW).is_ok() {}
+        while umount2(&*entry.path(), MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW).is_ok() {}
     }
     remove_tree(&places.memory)?;
     if let Some(all) = places.memory.parent() {
@@ -273,7 +274,7 @@ fn remove_tree(path: &Path) -> Result<()> {
     // Nobody finds a half by its name.
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let gone = path.with_file_name(format!(".{name}.{}", std::process::id()));
-    match renameat(nix::fcntl::AT_FDCWD, path, nix::fcntl::AT_FDCWD, &gone) {
+    match renameat(nix::fcntl::AT_FDCWD, path, nix::fcntl::AT_FDCWD, &*gone) {
         Err(Errno::ENOENT) => return Ok(()),
         result => result.during("rename", path)?,
     }
@@ -296,7 +297,7 @@ fn remove_tree(path: &Path) -> Result<()> {
             break;
         }
     }
-    unlinkat(nix::fcntl::AT_FDCWD, &gone, UnlinkatFlags::RemoveDir).during("rmdir", &*gone)
+    unlinkat(nix::fcntl::AT_FDCWD, &*gone, UnlinkatFlags::RemoveDir).during("rmdir", &*gone)
 }
 
 /// Removes the entry `name` of `top`; what is in it, if it is a directory, comes to `top` under names that are numbers.

@@ -15,11 +15,12 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::mount::{MntFlags, MsFlags, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::error::{During as _, Result};
+use crate::sys::mount::mount;
 use crate::sys::net;
 
 /// A kind of namespace that can be pinned.
@@ -60,13 +61,13 @@ pub struct Pin {
 pub fn prepare(dir: &Path) -> Result<()> {
     std::fs::DirBuilder::new().mode(0o755).recursive(true).create(dir).during("mkdir", dir)?;
     let _lock = lock(dir)?;
-    let (none, empty) = (None::<&str>, Some(""));
-    let shared = || mount(empty, dir, Some("none"), MsFlags::MS_SHARED | MsFlags::MS_REC, none);
+    let (empty, none) = (Some(Path::new("")), Some(Path::new("none")));
+    let shared = || mount(empty, dir, none, MsFlags::MS_SHARED | MsFlags::MS_REC, None);
     match shared() {
         // No mount yet. Recursive: pins that are there already would be covered and could not be removed any more.
         Err(Errno::EINVAL) => {
             let bind = MsFlags::MS_BIND | MsFlags::MS_REC;
-            mount(Some(dir), dir, Some("none"), bind, none).during("mount", dir)?;
+            mount(Some(dir), dir, none, bind, None).during("mount", dir)?;
             shared().during("mount shared", dir)
         }
         other => other.during("mount shared", dir),
@@ -152,7 +153,7 @@ pub fn sweep(kind: &Kind, dir: &Path, known: &dyn Fn(&str) -> bool) -> Result<us
 /// Binds a namespace on a new file.
 fn pin(kind: &Kind, from: &str, path: &Path) -> Result<Pin> {
     OpenOptions::new().write(true).create_new(true).mode(0o444).open(path).during("open", path)?;
-    mount(Some(from), path, None::<&str>, MsFlags::MS_BIND, None::<&str>).during("mount", path)?;
+    mount(Some(Path::new(from)), path, None, MsFlags::MS_BIND, None).during("mount", path)?;
     let meta = std::fs::metadata(from).during("stat", from)?;
     match open(kind, path)? {
         Some(pin) if pin.inode == meta.ino() => Ok(pin),

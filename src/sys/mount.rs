@@ -2,8 +2,10 @@
 
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::path::Path;
 
 use nix::errno::Errno;
+use nix::mount::MsFlags;
 use syscalls::{Sysno, syscall};
 
 use super::checked;
@@ -30,6 +32,19 @@ pub mod attr {
     pub const NODIRATIME: u64 = 0x80;
     /// `MOUNT_ATTR_NOSYMFOLLOW`, Linux 5.14
     pub const NOSYMFOLLOW: u64 = 0x20_0000;
+}
+
+/// `mount(2)` of names that are no C strings. nix's own is copied for each set of types that it is called with, as five
+/// functions within each other.
+#[inline(never)]
+pub fn mount(
+    source: Option<&Path>,
+    target: &Path,
+    kind: Option<&Path>,
+    flags: MsFlags,
+    data: Option<&Path>,
+) -> Result<(), Errno> {
+    nix::mount::mount(source, target, kind, flags, data)
 }
 
 /// Where `open_tree` starts.

@@ -34,7 +34,7 @@ endif
 # Cargo always runs, as only it knows what changed; the copy, on which images depend, is renewed when it differs.
 
 small_cargo := --release -Zbuild-std=std,panic_abort -Zbuild-std-features=optimize_for_size$(BUILD_STD_FEATURES)
-small_rustflags := -Zunstable-options -Cpanic=immediate-abort -Cforce-unwind-tables=no -Zlocation-detail=none -Zfmt-debug=none -Clink-arg=-zpack-relative-relocs -Crelocation-model=static -Cllvm-args=-enable-machine-outliner
+small_rustflags := -Zunstable-options -Cpanic=immediate-abort -Cforce-unwind-tables=no -Zlocation-detail=none -Zfmt-debug=none -Clink-arg=-zpack-relative-relocs -Crelocation-model=static -Cllvm-args=-enable-machine-outliner $(SMALL_FLAGS)
 plain_cargo := --release $(PLAIN_CARGO_FLAGS)
 debug_cargo := $(PLAIN_CARGO_FLAGS)
 

@@ -61,28 +61,36 @@ pub struct Splitter {
 }
 
 impl Splitter {
-    /// Nothing pending.
-    pub const fn new(stream: Stream) -> Self {
-        Self { stream, pending: Vec::new() }
+    /// With the beginning of a line that is pending.
+    pub const fn new(stream: Stream, pending: Vec<u8>) -> Self {
+        Self { stream, pending }
     }
 
-    /// Gives `emit` each piece of `data` that is complete, in the format, and keeps the rest.
-    pub fn feed(&mut self, mut data: &[u8], time: &[u8; TIME_BYTES], emit: &mut dyn FnMut(&[&[u8]])) {
+    /// The beginning of a line whose end has not come.
+    pub fn pending(&self) -> &[u8] {
+        &self.pending
+    }
+
+    /// Gives `emit` each piece of `data` that is complete, in the format, with the number of bytes of `data` before it, and keeps
+    /// the rest.
+    pub fn feed(&mut self, all: &[u8], time: &[u8; TIME_BYTES], emit: &mut dyn FnMut(usize, &[&[u8]])) {
+        let mut data = all;
         while !data.is_empty() {
             let room = LOG_LINE_BYTES - self.pending.len();
             let window = data.get(..room.min(data.len())).unwrap_or(data);
+            let at = all.len() - data.len();
             match window.iter().position(|&b| b == b'\n') {
                 Some(end) => {
-                    self.emit(data.get(..end).unwrap_or(b""), "F", time, emit);
+                    self.emit(at, data.get(..end).unwrap_or(b""), "F", time, emit);
                     data = data.get(end + 1..).unwrap_or(b"");
                 }
                 // The newline right behind a full piece still belongs to it: no empty line follows.
                 None if window.len() == room && data.get(room) == Some(&b'\n') => {
-                    self.emit(window, "F", time, emit);
+                    self.emit(at, window, "F", time, emit);
                     data = data.get(room + 1..).unwrap_or(b"");
                 }
                 None if window.len() == room && data.len() > room => {
-                    self.emit(window, "P", time, emit);
+                    self.emit(at, window, "P", time, emit);
                     data = data.get(room..).unwrap_or(b"");
                 }
                 None => {
@@ -95,15 +103,23 @@ impl Splitter {
 
     /// Gives `emit` what is pending as if its newline had come: the container has ended, and the next line is
     /// another run's.
-    pub fn flush(&mut self, time: &[u8; TIME_BYTES], emit: &mut dyn FnMut(&[&[u8]])) {
+    pub fn flush(&mut self, time: &[u8; TIME_BYTES], emit: &mut dyn FnMut(usize, &[&[u8]])) {
         if !self.pending.is_empty() {
-            self.emit(b"", "F", time, emit);
+            self.emit(0, b"", "F", time, emit);
         }
     }
 
-    fn emit(&mut self, end: &[u8], tag: &str, time: &[u8; TIME_BYTES], emit: &mut dyn FnMut(&[&[u8]])) {
+    fn emit(
+        &mut self,
+        at: usize,
+        end: &[u8],
+        tag: &str,
+        time: &[u8; TIME_BYTES],
+        emit: &mut dyn FnMut(usize, &[&[u8]]),
+    ) {
         let pending = std::mem::take(&mut self.pending);
-        emit(&[time, b" ", self.stream.word().as_bytes(), b" ", tag.as_bytes(), b" ", &pending, end, b"\n"]);
+        let (stream, tag) = (self.stream.word().as_bytes(), tag.as_bytes());
+        emit(at, &[time, b" ", stream, b" ", tag, b" ", &pending, end, b"\n"]);
     }
 }
 
@@ -157,9 +173,9 @@ mod tests {
 
     /// What comes out when `chunks` come in.
     fn split(chunks: &[&[u8]]) -> Vec<Vec<u8>> {
-        let mut splitter = Splitter::new(Stream::Err);
+        let mut splitter = Splitter::new(Stream::Err, Vec::new());
         let (now, mut lines) = (time(UNIX_EPOCH), Vec::new());
-        let mut emit = |parts: &[&[u8]]| lines.push(parts.concat());
+        let mut emit = |_, parts: &[&[u8]]| lines.push(parts.concat());
         for chunk in chunks {
             splitter.feed(chunk, &now, &mut emit);
         }

@@ -11,16 +11,22 @@ const BURST_S: u64 = 4;
 /// What one container may still print: a bucket that fills with time.
 #[derive(Debug)]
 pub struct Rate {
-    left: u64,
+    /// How much is in it.
+    pub left: u64,
     since: Instant,
     /// It was empty, and is to be half full before anything is taken again: one marker for many lines.
-    closed: bool,
+    pub closed: bool,
 }
 
 impl Rate {
     /// A full one.
     pub fn new() -> Self {
-        Self { left: LOG_RATE_BYTES * BURST_S, since: Instant::now(), closed: false }
+        Self::of(LOG_RATE_BYTES * BURST_S, false)
+    }
+
+    /// One that fills from now on.
+    pub fn of(left: u64, closed: bool) -> Self {
+        Self { left, since: Instant::now(), closed }
     }
 
     /// Adds what has come in since.

@@ -13,8 +13,9 @@ use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 use nix::sys::socket::{MsgFlags, Shutdown, send, shutdown};
 use nix::unistd::{read, write};
 
+use crate::journal::CHUNK_BYTES;
 use crate::logs::Viewer;
-use crate::logwriter::{CHUNK_BYTES, KINDS, Peek, TERMINAL};
+use crate::logwriter::{KINDS, TERMINAL};
 use crate::world::UnitRow;
 
 /// The terminal of one container.
@@ -89,30 +90,30 @@ impl<'a> Terminal<'a> {
     }
 
     /// Moves one chunk, if there may be one. Whether there may be more.
-    pub fn step(&mut self, peek: &mut Peek) -> bool {
-        self.ready = self.ready && self.empty(peek);
+    pub fn step(&mut self) -> bool {
+        self.ready = self.ready && self.empty();
         self.ready
     }
 
     /// Moves one chunk, whether there may be one or not. Whether there was.
-    pub fn empty(&mut self, peek: &mut Peek) -> bool {
+    pub fn empty(&mut self) -> bool {
         if let Some(last) = &self.last {
-            if self.move_from(last.as_fd(), peek) {
+            if self.move_from(last.as_fd()) {
                 return true;
             }
             self.last = None;
         }
-        self.master.as_ref().is_some_and(|master| self.move_from(master.as_fd(), peek))
+        self.master.as_ref().is_some_and(|master| self.move_from(master.as_fd()))
     }
 
-    fn move_from(&self, master: BorrowedFd<'_>, peek: &mut Peek) -> bool {
+    fn move_from(&self, master: BorrowedFd<'_>) -> bool {
         match splice(master, self.to, CHUNK_BYTES) {
             Ok(length) => length > 0,
             Err(Errno::EINTR) => true,
             // A kernel that cannot. Read and written instead, into an empty pipe, where there is room.
             Err(Errno::EINVAL) if mote::sys::file::available(self.from) == Ok(0) => {
-                let part = peek.chunk.get_mut(..4096).unwrap_or_default();
-                let moved = read(master, part)
+                let mut part = [0; 4096];
+                let moved = read(master, &mut part)
                     .and_then(|length| write(self.to, part.get(..length).unwrap_or_default()));
                 moved.is_ok_and(|length| length > 0)
             }

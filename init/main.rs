@@ -16,6 +16,7 @@ mod fields;
 mod files;
 mod history;
 mod hosted;
+mod journal;
 mod kmsg;
 mod limits;
 mod line;

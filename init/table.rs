@@ -107,6 +107,7 @@ impl World<'_> {
         if let Some(i) = vacant.map(|i| i + behind) {
             *self.units.get_mut(i).ok_or(Errno::ENOSPC)? = row;
             logs::send_away(self, i);
+            self.logs.forget(i);
             return Ok(i);
         }
         self.units.push(row).map_err(|_| Errno::ENOSPC)?;

@@ -183,12 +183,3 @@ pub fn available(pipe: BorrowedFd<'_>) -> Result<usize, Errno> {
     checked(unsafe { syscall!(Sysno::ioctl, pipe.as_raw_fd(), libc::FIONREAD, &raw mut length) })?;
     Ok(usize::try_from(length).unwrap_or(0))
 }
-
-/// `tee(2)`: copies at most `length` bytes from one pipe to another and leaves them in the first. Never waits.
-/// Errors: `EAGAIN` when there is nothing or no room; 0 is the end of the pipe.
-pub fn tee(from: BorrowedFd<'_>, to: BorrowedFd<'_>, length: usize) -> Result<usize, Errno> {
-    // SAFETY: integers only.
-    checked(unsafe {
-        syscall!(Sysno::tee, from.as_raw_fd(), to.as_raw_fd(), length, libc::SPLICE_F_NONBLOCK)
-    })
-}

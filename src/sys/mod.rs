@@ -20,6 +20,7 @@ pub mod netlink;
 pub mod process;
 pub mod scheduling;
 pub mod seccomp;
+pub mod shared;
 pub mod socket;
 pub mod terminal;
 pub mod wait;

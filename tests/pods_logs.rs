@@ -135,3 +135,126 @@ fn a_writer_that_is_killed_during_a_flood_loses_no_line() {
     assert_eq!(lines, (0..8000).collect::<Vec<_>>());
     pods.stop();
 }
+
+/// A `mote logs -f` that runs, and what it has printed.
+struct Follower {
+    running: common::Running,
+}
+
+impl Follower {
+    fn new(pods: &Supervisor, options: &[&str]) -> Self {
+        let running =
+            pods.mote(["logs", "-f", "web/a"]).args(options).deadline(Duration::from_secs(60)).spawn();
+        Self { running }
+    }
+
+    fn printed(&self) -> String {
+        fs::read_to_string(&self.running.out).unwrap()
+    }
+
+    /// Waits for `text`; how long that took.
+    #[track_caller]
+    fn wait(&self, text: &str) -> Duration {
+        let start = Instant::now();
+        while !self.printed().contains(text) {
+            assert!(start.elapsed() < Duration::from_secs(20), "no {text:?}: {}", self.printed());
+            std::thread::sleep(Duration::from_micros(500));
+        }
+        start.elapsed()
+    }
+
+    fn end(self) {
+        nix::sys::signal::kill(self.running.pid(), nix::sys::signal::Signal::SIGTERM).unwrap();
+        let _ = self.running.wait();
+    }
+}
+
+/// How often the process has gone to sleep of its own will, and how much processor time it has used in clock ticks.
+fn sleeps_and_ticks(pid: nix::unistd::Pid) -> (u64, u64) {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let sleeps = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")).unwrap();
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let mut fields = stat.rsplit(") ").next().unwrap().split(' ').skip(11).map(|n| n.parse::<u64>().unwrap());
+    (sleeps.trim().parse().unwrap(), fields.next().unwrap() + fields.next().unwrap())
+}
+
+#[test]
+fn a_log_is_followed_at_once_and_without_looking_when_there_is_nothing() {
+    // What is written to the fifo is printed.
+    let pods = Supervisor::new();
+    let bundle = pods.bundle("shell", &spec(&["sh", "-c", "while :; do cat /say; done"]));
+    let fifo = bundle.join("rootfs/say");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    pods.pod(
+        "web",
+        json!({"terminationGracePeriodSeconds": 0, "containers": [{"name": "a", "image": "shell"}]}),
+    );
+    pods.start();
+    pods.wait("web/a", "running");
+    // Nothing has been printed: there is no log at all, and one that is there nevertheless.
+    assert_eq!(logs(&pods, &[]), "");
+    pods.mote(["logs", "-f", "web/b"]).run().fails_saying(&["web/b"]);
+    let follower = Follower::new(&pods, &[]);
+    let say = |text: &str| fs::write(&fifo, format!("{text}\n")).unwrap();
+    say("first");
+    follower.wait("first\n");
+    let mut took: Vec<Duration> = (0..21)
+        .map(|n| {
+            std::thread::sleep(Duration::from_millis(20));
+            let text = format!("line {n}");
+            say(&text);
+            follower.wait(&(text + "\n"))
+        })
+        .collect();
+    took.sort();
+    println!("a line is there after {:?} (median)", took[10]);
+    assert!(took[10] < Duration::from_millis(50), "{took:?}");
+    // Two seconds of nothing: it sleeps once, and nothing wakes it.
+    std::thread::sleep(Duration::from_millis(200));
+    let before = sleeps_and_ticks(follower.running.pid());
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(sleeps_and_ticks(follower.running.pid()), before);
+    // The directory goes, as when somebody cleans up, and comes again with the next line.
+    let directory = pods.logs.join("web");
+    fs::rename(&directory, pods.logs.join("old")).unwrap();
+    say("into a file that is open still");
+    follower.wait("into a file that is open still\n");
+    fs::remove_dir_all(pods.logs.join("old")).unwrap();
+    say("into a new one");
+    follower.wait("into a new one\n");
+    follower.end();
+    pods.stop();
+}
+
+#[test]
+fn a_log_is_followed_over_rotations_to_the_line() {
+    // About 1 MB in a file of 256 KiB and an older one, slowly enough for two busy cores.
+    let script = "n=0; while [ $n -lt 10000 ]; do echo line number $n of many, all of which are to be seen; n=$((n+1)); \
+                  [ $((n % 100)) = 0 ] && usleep 20000; done; echo end; sleep 1000";
+    let pods = running(script, "Never");
+    pods.wait_log("web/a", " stdout F line number 0 ");
+    let follower = Follower::new(&pods, &[]);
+    follower.wait("\nend\n");
+    let text = follower.printed();
+    let number = |line: &str| line.strip_prefix("line number ")?.split(' ').next()?.parse::<u32>().ok();
+    let numbers: Vec<u32> = text.lines().filter_map(number).collect();
+    assert_eq!(numbers, (0..10000).collect::<Vec<_>>());
+    assert!(pods.logs.join("web/a/0.log.1").exists());
+    follower.end();
+    pods.stop();
+}
+
+#[test]
+fn who_follows_ends_when_nobody_reads_any_more() {
+    let pods = running("echo here; sleep 1000", "Never");
+    pods.wait_log("web/a", " stdout F here\n");
+    for command in
+        [&["logs", "-f", "web/a"][..], &["events", "-f"], &["ps", "-w"], &["top", "--interval", "100ms"]]
+    {
+        // head(1) ends after the first line, and the next time there is something to print is far away, but for top.
+        let script = "{ timeout -s KILL 20 \"$@\"; echo $? >&2; } | head -n 1";
+        let out = pods.mote(command).under(["sh", "-c", script, "sh"]).run();
+        assert!(out.stderr.trim_end().ends_with("141"), "{command:?}: {out}");
+    }
+    pods.stop();
+}

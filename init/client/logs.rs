@@ -4,7 +4,6 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -14,11 +13,10 @@ use mote::error::{During as _, Result};
 use mote::sys::file::write_all;
 use mote::sys::terminal::STDOUT;
 
-use super::Host;
+use super::follow::Follow;
+use super::packet::Packet;
+use super::{Host, ps};
 use crate::cri;
-
-/// How often `-f` looks for more.
-const LOOK: Duration = Duration::from_millis(200);
 
 /// `logs`
 pub const COMMAND: Command = Command {
@@ -54,7 +52,8 @@ fn run(context: &Context<'_>) -> Result<i32> {
         .text("tail")
         .map(|n| n.parse::<usize>().map_err(|_| context.wrong("tail", "expected a number of lines")));
     let (pod, container) = super::target(context)?;
-    let dir = Host::of(context).logs.join(pod.as_str()).join(container.as_str());
+    let host = Host::of(context);
+    let dir = host.logs.join(pod.as_str()).join(container.as_str());
     let since = context.options.text("since").map(|text| {
         since(&text).ok_or_else(|| {
             context.wrong("since", "expected 10s, 5m, 2h, 1d or a time such as 2026-01-31T12:00:00Z")
@@ -76,7 +75,10 @@ fn run(context: &Context<'_>) -> Result<i32> {
         let last = ended.checked_sub(1);
         filter.run = Some(last.ok_or_else(|| context.wrong("previous", "no run of it has ended yet"))?);
     }
-    print(&dir, context.options.has("follow"), tail.transpose()?, filter, &|| ()).map(|()| 0)
+    // One that is there and has printed nothing so far has no log.
+    let silent = |row: &Packet| row.is("pod", pod.as_str()) && row.is("container", container.as_str());
+    let silent = !dir.exists() && ps::ask(&host).is_ok_and(|there| there.containers.iter().any(silent));
+    print(&dir, context.options.has("follow"), silent, tail.transpose()?, filter, &|| ()).map(|()| 0)
 }
 
 /// Which lines are printed, and how.
@@ -128,19 +130,11 @@ fn count_runs(dir: &Path) -> Result<usize> {
 
 /// Prints what comes from now on, which is when `ready` is called. Returns a failure alone.
 pub fn follow(dir: &Path, ready: &dyn Fn()) -> Result<()> {
-    let there = || dir.join("0.log").exists();
-    if there() {
-        return print(dir, true, Some(0), Filter::default(), ready);
-    }
-    ready();
-    while !there() {
-        std::thread::sleep(LOOK);
-    }
-    print(dir, true, None, Filter::default(), &|| ())
+    print(dir, true, true, Some(0), Filter::default(), ready)
 }
 
 /// The files of one container, oldest first.
-fn files(dir: &Path) -> Result<Vec<PathBuf>> {
+pub fn files(dir: &Path) -> Result<Vec<PathBuf>> {
     let mut numbered = Vec::new();
     for entry in std::fs::read_dir(dir).during("open", dir)? {
         let name = entry.during("readdir", dir)?.file_name();
@@ -155,10 +149,24 @@ fn files(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(numbered.into_iter().rev().map(|(_, path)| path).collect())
 }
 
-fn print(dir: &Path, follow: bool, tail: Option<usize>, filter: Filter, ready: &dyn Fn()) -> Result<()> {
+/// `silent` says that there may be no log.
+fn print(
+    dir: &Path,
+    follow: bool,
+    silent: bool,
+    tail: Option<usize>,
+    filter: Filter,
+    ready: &dyn Fn(),
+) -> Result<()> {
     let mut out = Output::new(tail, filter);
+    // Before the first look, so that nothing falls between the two.
+    let follow = follow.then(|| Follow::new(dir)).transpose()?;
     let mut reader = None;
-    for path in files(dir)? {
+    let files = match files(dir) {
+        Err(_) if silent && !dir.exists() => Vec::new(),
+        files => files?,
+    };
+    for path in files {
         // Rotation may take a file away between the listing and here.
         let Ok(file) = File::open(&path) else { continue };
         let mut next = BufReader::new(file);
@@ -167,23 +175,9 @@ fn print(dir: &Path, follow: bool, tail: Option<usize>, filter: Filter, ready: &
     }
     out.end_of_tail()?;
     ready();
-    if !follow {
-        return Ok(());
-    }
-    loop {
-        std::thread::sleep(LOOK);
-        let Some(current) = &mut reader else { return Ok(()) };
-        out.copy(current)?;
-        // Another file has taken the name: what is behind the end of the old one has just been read.
-        let now = std::fs::metadata(dir.join("0.log")).map(|meta| meta.ino());
-        let ours = current.get_ref().metadata().map(|meta| meta.ino());
-        if let (Ok(now), Ok(ours)) = (now, ours)
-            && now != ours
-        {
-            let path = dir.join("0.log");
-            *current = BufReader::new(File::open(&path).during("open", path.as_path())?);
-            out.copy(current)?;
-        }
+    match follow {
+        Some(follow) => follow.run(reader, &mut |reader| out.copy(reader)),
+        None => Ok(()),
     }
 }
 

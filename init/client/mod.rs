@@ -4,6 +4,7 @@ pub mod attach;
 pub mod demo;
 pub mod events;
 pub mod exec;
+pub mod follow;
 pub mod logs;
 pub mod packet;
 pub mod pod;

@@ -3,9 +3,11 @@
 use std::os::fd::AsFd as _;
 
 use mote::error::{During as _, Result};
+use mote::sys::terminal::STDOUT;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use nix::sys::signal::{Signal, raise};
 
 use super::Host;
 use crate::history;
@@ -38,13 +40,25 @@ impl Watch {
     }
 
     fn wait_for(&mut self, limit: PollTimeout) -> Result<()> {
-        match poll(&mut [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)], limit) {
-            Err(Errno::EINTR) => {}
-            result => drop(result.during("poll", "")?),
-        }
+        wait(&self.0, limit)?;
         match self.0.read_events() {
             Err(Errno::EAGAIN | Errno::EINTR) => Ok(()),
             result => result.during("read", "inotify").map(drop),
         }
     }
+}
+
+/// Waits for an event, and for the end of whoever reads the standard output: with that this process ends as it would if it wrote.
+pub fn wait(inotify: &Inotify, limit: PollTimeout) -> Result<()> {
+    let mut fds = [PollFd::new(inotify.as_fd(), PollFlags::POLLIN), PollFd::new(STDOUT, PollFlags::empty())];
+    match poll(&mut fds, limit) {
+        Err(Errno::EINTR) => return Ok(()),
+        result => drop(result.during("poll", "")?),
+    }
+    let gone = |events: PollFlags| events.intersects(PollFlags::POLLERR | PollFlags::POLLHUP);
+    if fds[1].revents().is_some_and(gone) {
+        raise(Signal::SIGPIPE).during("raise", "")?;
+        return Err(Errno::EPIPE).during("write", "standard output"); // where the signal is ignored
+    }
+    Ok(())
 }

@@ -1,8 +1,8 @@
 //! The volumes of a pod, and the files that are made for its containers: made or found by a starter, opened, and bound into the
 //! container by descriptor. Nothing of a volume is reached by a path that a container could bend.
 //!
-//! A pod's own volumes are made once and kept until the pod is removed: `<volumes>/<pod>/<name>` on the disk, those in memory
-//! and the files for its containers below `<run>/pods/<pod>`.
+//! A pod's own volumes are made once and kept until the pod is removed: `<volumes>/<pod>/<name>` on the disk, which is a tmpfs of its
+//! own where the disk is memory and there is a limit; those in memory and the files for its containers below `<run>/pods/<pod>`.
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
@@ -17,6 +17,7 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag, openat, renameat};
 use nix::mount::{MntFlags, MsFlags, umount2};
 use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, fstat, stat};
+use nix::sys::statfs::{FsType, TMPFS_MAGIC, statfs};
 use nix::unistd::{Gid, UnlinkatFlags, chown, unlinkat};
 
 use crate::amend::Bind;
@@ -59,7 +60,20 @@ impl Places {
     fn one(&self, pod: &Pod, volume: &Volume, mount: &VolumeMount) -> Result<Bind> {
         let root = match &volume.source {
             Source::Host { path, kind } => host(Path::new(path), *kind)?,
-            Source::Disk => self.own(&self.disk, volume, pod, None)?,
+            // Where the disk is memory, too, a limit can be kept in the same way.
+            Source::Disk { limit: limit @ Some(_) } if is_memory(&self.disk)? => {
+                self.own(&self.disk, volume, pod, Some(*limit))?
+            }
+            Source::Disk { limit } => {
+                if limit.is_some() && !self.disk.join(volume.name.as_str()).exists() {
+                    let path = self.disk.display();
+                    mote::warn!(
+                        "{path}/{}: emptyDir.sizeLimit is not enforced: it is on a disk",
+                        volume.name
+                    );
+                }
+                self.own(&self.disk, volume, pod, None)?
+            }
             Source::Memory { limit } => self.own(&self.memory.join("volumes"), volume, pod, Some(*limit))?,
         };
         let shown = match &mount.sub_path {
@@ -165,6 +179,21 @@ impl Places {
     }
 }
 
+/// Whether a directory, which is made, is on a file system in memory; statfs(2).
+fn is_memory(path: &Path) -> Result<bool> {
+    const RAMFS_MAGIC: FsType = FsType(0x8584_58f6);
+    private(path)?;
+    let kind = statfs(path).during("statfs", path)?.filesystem_type();
+    Ok(kind == TMPFS_MAGIC || kind == RAMFS_MAGIC)
+}
+
+/// Unmounts the volumes in `all`.
+fn unmount(all: &Path) {
+    for entry in std::fs::read_dir(all).into_iter().flatten().flatten() {
+        while umount2(&*entry.path(), MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW).is_ok() {}
+    }
+}
+
 /// Makes a directory that only root can look into.
 pub fn private(path: &Path) -> Result<()> {
     std::fs::DirBuilder::new().mode(0o700).recursive(true).create(path).during("mkdir", path)
@@ -235,10 +264,8 @@ fn travels(shown: BorrowedFd<'_>, how: Propagation) -> bool {
 pub fn remove(paths: &Paths, name: &str, disk: bool) -> Result<()> {
     podinit::end(paths, name)?;
     let places = Places::new(paths, name);
-    let volumes = places.memory.join("volumes");
-    for entry in std::fs::read_dir(&volumes).into_iter().flatten().flatten() {
-        while umount2(&*entry.path(), MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW).is_ok() {}
-    }
+    unmount(&places.memory.join("volumes"));
+    unmount(&places.disk);
     remove_tree(&places.memory)?;
     if let Some(all) = places.memory.parent() {
         let _ = std::fs::remove_dir(all); // other pods may have something there
@@ -249,10 +276,11 @@ pub fn remove(paths: &Paths, name: &str, disk: bool) -> Result<()> {
 /// Removes the volumes on the disk of pods that are none of those `known`, and what a removal that was cut short has left.
 pub fn sweep(paths: &Paths, known: &dyn Fn(&str) -> bool) {
     for entry in std::fs::read_dir(paths.volumes).into_iter().flatten().flatten() {
-        if entry.file_name().to_str().is_some_and(|name| !known(name))
-            && let Err(e) = remove_tree(&entry.path())
-        {
-            mote::warn!("{e}; the volumes of a pod that is gone stay");
+        if entry.file_name().to_str().is_some_and(|name| !known(name)) {
+            unmount(&entry.path());
+            if let Err(e) = remove_tree(&entry.path()) {
+                mote::warn!("{e}; the volumes of a pod that is gone stay");
+            }
         }
     }
 }

@@ -298,6 +298,63 @@ fn volumes_of_the_pod_are_kept_over_restarts_and_shared_by_its_containers() {
 }
 
 #[test]
+fn a_limit_of_a_volume_is_kept_where_the_disk_is_memory_and_named_where_it_is_not() {
+    let fill = "stat -c '%a %g' /v; dd if=/dev/zero of=/v/file bs=4096 count=512 2>/dev/null; stat -c %s /v/file; echo again";
+    let pod = json!({"securityContext": {"fsGroup": 4242}, "volumes": [{"name": "v", "emptyDir": {"sizeLimit": "1Mi"}}]});
+    let mounts = json!({"volumeMounts": [{"name": "v", "mountPath": "/v"}]});
+    let mounted = |once: &Once| {
+        fs::read_to_string("/proc/self/mountinfo")
+            .unwrap()
+            .contains(once.pods.volumes.join("p/v").to_str().unwrap())
+    };
+
+    let once = Once::new();
+    nix::mount::mount(
+        Some("tmpfs"),
+        &once.pods.volumes,
+        Some("tmpfs"),
+        nix::mount::MsFlags::empty(),
+        None::<&str>,
+    )
+    .unwrap();
+    once.bundle(|_| ());
+    once.write(&format!("{fill}; sleep 1000"), pod.clone(), mounts.clone());
+    once.pods.start();
+    let log = once.pods.wait_log("p/c", " again\n");
+    let first_mounted = mounted(&once);
+    let pid = once.pods.container("p/c")["pid"].clone();
+    once.pods.mote(["pod", "restart", "p"]).run().ok();
+    once.pods.wait_for("p/c", &|row| row["state"] == "running" && row["pid"] != pid);
+    let kept = once.pods.volumes.join("p/v/file").exists();
+    once.pods.mote(["pod", "rm", "p"]).run().ok();
+    let gone = !once.pods.volumes.join("p").exists();
+    let said = once.pods.said();
+    once.pods.stop();
+    let last_mounted = mounted(&once);
+    nix::mount::umount2(&once.pods.volumes, nix::mount::MntFlags::MNT_DETACH).unwrap();
+    assert!(log.contains(" 2777 4242\n") && log.contains(" 1048576\n"), "{log}");
+    assert!(first_mounted && kept && gone && !last_mounted, "{first_mounted} {kept} {gone} {last_mounted}");
+    assert!(!said.contains("sizeLimit"), "{said}");
+
+    let once = Once::new();
+    if nix::sys::statfs::statfs(&once.pods.volumes).unwrap().filesystem_type()
+        == nix::sys::statfs::TMPFS_MAGIC
+    {
+        return common::skipped("the temporary directory is in memory");
+    }
+    once.bundle(|_| ());
+    let mut twice = json!({"restartPolicy": "OnFailure"});
+    merge(&mut twice, pod);
+    once.write(&format!("{fill}; echo x >> /v/runs; test $(wc -l < /v/runs) = 2"), twice, mounts);
+    once.pods.start();
+    once.pods.wait("p/c", "done");
+    let said = once.pods.said();
+    once.pods.stop();
+    assert!(once.pods.log("p/c").contains(" 2097152\n"), "{}", once.pods.log("p/c"));
+    assert_eq!(said.matches("p/v: emptyDir.sizeLimit is not enforced: it is on a disk").count(), 1, "{said}");
+}
+
+#[test]
 fn host_paths_are_checked_by_their_type_and_made_where_that_says_so() {
     let once = Once::new();
     let dir = once.pods.test.dir.join("host");

@@ -190,12 +190,9 @@ pub fn parse(file: &str, text: &[u8]) -> Result<Pod> {
     host.set(CloneFlags::CLONE_NEWNET, host_network);
     host.set(CloneFlags::CLONE_NEWIPC, spec.host_ipc);
     let security = security::shared(&spec.security, host, &of_pod)?;
-    let volumes = volumes::volumes(
-        &spec.volumes,
-        raw("volumes"),
-        &|field, why| flaw(&format!("spec.volumes{field}"), why),
-        &mut passed,
-    )?;
+    let volumes = volumes::volumes(&spec.volumes, raw("volumes"), &|field, why| {
+        flaw(&format!("spec.volumes{field}"), why)
+    })?;
     let annotations = annotations::read(file, &doc.metadata.annotations)?;
     let around = container::Around {
         metadata: &doc.metadata,

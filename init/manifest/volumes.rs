@@ -23,7 +23,10 @@ pub struct Volume {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Source {
     /// A directory of the pod's own on the disk.
-    Disk,
+    Disk {
+        /// `sizeLimit`
+        limit: Option<u64>,
+    },
     /// A tmpfs of the pod's own, of so many bytes at most.
     Memory {
         /// `sizeLimit`
@@ -107,12 +110,11 @@ pub enum Propagation {
     Bidirectional,
 }
 
-/// Checks the volumes of a pod, whose text is `raw`. `passed` gets what is passed over.
+/// Checks the volumes of a pod, whose text is `raw`.
 pub fn volumes(
     texts: &[VolumeText<'_>],
     raw: &str,
     wrong: &dyn Fn(&str, &str) -> Error,
-    passed: &mut Vec<String>,
 ) -> Result<Vec<Volume>> {
     let mut volumes = Vec::<Volume>::with_capacity(texts.len());
     for (i, (text, raw)) in texts.iter().zip(fields::elements(raw)).enumerate() {
@@ -124,7 +126,7 @@ pub fn volumes(
         let source = match (&text.empty_dir, &text.host_path) {
             (Some(_), Some(_)) => return Err(at("", "expected one kind of volume")),
             // Kubernetes, too, makes an emptyDir of a volume that says nothing.
-            (None, None) => Source::Disk,
+            (None, None) => Source::Disk { limit: None },
             (Some(empty), None) => {
                 let raw = fields::member(raw, "emptyDir").and_then(|raw| fields::member(raw, "sizeLimit"));
                 let limit = raw.map(|raw| {
@@ -133,12 +135,7 @@ pub fn volumes(
                 let limit = limit.transpose()?.filter(|limit| *limit > 0);
                 match word(empty.medium, &["Memory"], ".emptyDir.medium", &at)? {
                     Some(_) => Source::Memory { limit },
-                    None => {
-                        if limit.is_some() {
-                            passed.push(format!("spec.volumes[{i}].emptyDir.sizeLimit"));
-                        }
-                        Source::Disk
-                    }
+                    None => Source::Disk { limit },
                 }
             }
             (None, Some(host)) => {

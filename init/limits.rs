@@ -183,7 +183,9 @@ pub fn prepare_pod(paths: &Paths, name: &str, limits: &Limits) -> Result<Cgroups
         default("memory.high", less(PODS_RESERVE_KIB)),
         Setting { at, ..default(memory_max, less(PODS_RESERVE_KIB - PODS_RESERVE_KIB / 16)) },
     ];
-    let named = limits.settings(&cgroups, "spec.resources.limits");
+    // Who asks for no processor has what others leave: a fork bomb takes nothing from a pod that said what it needs.
+    let named = Limits { request_milli: limits.request_milli.or(Some(0)), ..*limits };
+    let named = named.settings(&cgroups, "spec.resources.limits");
     own.retain(|default| named.iter().all(|setting| setting.file != default.file));
     own.extend(named);
     let apply = |path: &std::ffi::CStr, settings: Vec<Setting>| {
@@ -196,9 +198,11 @@ pub fn prepare_pod(paths: &Paths, name: &str, limits: &Limits) -> Result<Cgroups
     Ok(cgroups)
 }
 
-/// What a container of a pod is limited to.
-pub fn of_container(limits: &Limits, cgroups: &Cgroups) -> Vec<Setting> {
-    let mut settings = limits.settings(cgroups, "spec.containers[].resources.limits");
+/// What a container of a pod is limited to. Beside others that ask for a processor, one that does not has what they leave.
+pub fn of_container(limits: &Limits, pod: &Limits, cgroups: &Cgroups) -> Vec<Setting> {
+    let request_milli = limits.request_milli.or(pod.request_milli.map(|_| 0));
+    let own = Limits { request_milli, ..*limits };
+    let mut settings = own.settings(cgroups, "spec.containers[].resources.limits");
     // A program that lost one of its processes is seldom well: all of it is ended, and restarted.
     settings.push(setting("memory.oom.group", "1".to_owned(), "memory.oom.group".to_owned(), Or::Nothing));
     settings
@@ -229,7 +233,7 @@ mod tests {
 
     #[test]
     fn what_is_asked_for_is_a_weight_as_kubelet_has_it() {
-        assert_eq!([1, 2, 100, 1000, 4000, 1_000_000].map(weight), [1, 1, 4, 39, 157, 10_000]);
+        assert_eq!([0, 1, 2, 100, 1000, 4000, 1_000_000].map(weight), [1, 1, 1, 4, 39, 157, 10_000]);
     }
 
     #[test]

@@ -195,7 +195,7 @@ fn start(world: &World, i: usize) -> Result<(Report, Option<OwnedFd>)> {
     };
     let pids_path = pids.as_ref().map(|fd| volumes::path_of(fd.as_fd()));
     joins.extend(pids_path.as_ref().map(|path| (CloneFlags::CLONE_NEWPID, Some(Path::new(path)))));
-    let own_limits = limits::of_container(&container.limits, &cgroups);
+    let own_limits = limits::of_container(&container.limits, &manifest.limits, &cgroups);
     let null = std::fs::File::open("/dev/null").during("open", "/dev/null")?;
     let request = Request {
         root,

@@ -34,7 +34,7 @@ endif
 # Cargo always runs, as only it knows what changed; the copy, on which images depend, is renewed when it differs.
 
 small_cargo := --release -Zbuild-std=std,panic_abort -Zbuild-std-features=optimize_for_size$(BUILD_STD_FEATURES)
-small_rustflags := -Zunstable-options -Cpanic=immediate-abort -Cforce-unwind-tables=no -Zlocation-detail=none -Zfmt-debug=none -Clink-arg=-zpack-relative-relocs -Crelocation-model=static -Cllvm-args=-enable-machine-outliner $(SMALL_FLAGS)
+small_rustflags := -Zunstable-options -Cpanic=immediate-abort -Cforce-unwind-tables=no -Zlocation-detail=none -Zfmt-debug=none -Clink-arg=-zpack-relative-relocs -Crelocation-model=static -Cllvm-args=-enable-machine-outliner
 plain_cargo := --release $(PLAIN_CARGO_FLAGS)
 debug_cargo := $(PLAIN_CARGO_FLAGS)
 
@@ -42,7 +42,7 @@ debug_cargo := $(PLAIN_CARGO_FLAGS)
 define build
 	@echo "  BUILD   $@"
 	@mkdir -p $(@D)
-	@RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=target/build/$1 RUSTFLAGS="$($1_rustflags) $(RUSTFLAGS_$2)" \
+	@RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=target/build/$1 RUSTFLAGS="$($1_rustflags) $(if $(filter small,$1),$(SMALL_$2)) $(RUSTFLAGS_$2)" \
 		$(CARGO) build --quiet --locked --bin mote --target $2-unknown-linux-musl $($1_cargo)
 	@if readelf -lWd target/build/$1/$2-unknown-linux-musl/$3/mote | grep -E 'INTERP|NEEDED'; then \
 		echo "$@ is not static" >&2; exit 1; fi

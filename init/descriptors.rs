@@ -3,7 +3,8 @@
 
 use std::sync::OnceLock;
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use mote::sys::process::{getrlimit, setrlimit};
+use nix::sys::resource::Resource;
 
 /// With this many containers the limit is raised: up to here 1024 are enough, whatever they do.
 pub const MANY: usize = 64;

@@ -13,6 +13,7 @@ use std::path::Path;
 use mote::cgroup::{Cgroups, Place};
 use mote::error::{During as _, Result};
 use mote::sys::clone::{Options, Side, clone3, setns};
+use mote::sys::credentials::{setgroups, setresgid, setresuid};
 use mote::sys::file;
 use mote::sys::process::{close_range, exit_now};
 use mote::sys::wait;
@@ -22,9 +23,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal};
-use nix::unistd::{
-    Gid, Pid, Uid, chdir, pipe2, pivot_root, read, setgroups, setresgid, setresuid, setsid, write,
-};
+use nix::unistd::{Pid, chdir, pipe2, pivot_root, read, setsid, write};
 
 use crate::paths::Paths;
 use crate::volumes::{Places, lock, private};
@@ -109,9 +108,8 @@ fn hold(netns: Option<&OwnedFd>, tell: &OwnedFd) -> std::result::Result<Infallib
     umount2(c".", MntFlags::MNT_DETACH)?;
     chdir(c"/")?;
     setgroups(&[])?;
-    let (user, group) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
-    setresgid(group, group, group)?;
-    setresuid(user, user, user)?; // takes all capabilities away, too
+    setresgid(NOBODY)?;
+    setresuid(NOBODY)?; // takes all capabilities away, too
     prctl::set_no_new_privs()?;
     // After the change of user, which would clear it. Nothing can be started here without PID 1.
     prctl::set_pdeathsig(Signal::SIGKILL)?;

@@ -6,7 +6,7 @@
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use mote::error::{During as _, Error, Result};
@@ -16,7 +16,7 @@ use mote::sys::mount::{mount, mount_setattr};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag, openat, renameat};
 use nix::mount::{MntFlags, MsFlags, umount2};
-use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, fstat, stat};
+use nix::sys::stat::{Mode, fstat, stat};
 use nix::sys::statfs::{FsType, TMPFS_MAGIC, statfs};
 use nix::unistd::{Gid, UnlinkatFlags, chown, unlinkat};
 
@@ -172,8 +172,8 @@ impl Places {
                 mode |= Mode::S_ISGID;
             }
             // By name, as the umask is not asked then.
-            fchmodat(nix::fcntl::AT_FDCWD, &*path, mode, FchmodatFlags::FollowSymlink)
-                .during("chmod", &*path)?;
+            let mode = std::fs::Permissions::from_mode(mode.bits());
+            std::fs::set_permissions(&path, mode).during("chmod", &*path)?;
         }
         open().during("open", &*path)
     }

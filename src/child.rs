@@ -25,7 +25,7 @@ use crate::rootfs::{self, walk};
 use crate::scheduling;
 use crate::stage::{Ask, At, Failure, Stage};
 use crate::sys::clone::CLONE_NEWTIME;
-use crate::sys::process::{close_range, exit_now, join_new_session_keyring, setdomainname};
+use crate::sys::process::{close_range, exit_now, getrlimit, join_new_session_keyring, setdomainname};
 use crate::sys::scheduling::sched_setaffinity;
 use crate::sys::{alloc, clone, credentials, exec, file, net, socket, terminal};
 use crate::userns;
@@ -455,7 +455,7 @@ pub fn close_all_but(first: u32, kept: [Option<BorrowedFd<'_>>; 4]) -> nix::Resu
 
 /// The same where `close_range` is not to be had: for each number there can be.
 fn close_one_by_one(first: u32, kept: &[u32]) -> nix::Result<()> {
-    let limit = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE)?.1;
+    let limit = getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE)?.1;
     for fd in (first..u32::try_from(limit).unwrap_or(u32::MAX).min(1 << 20)).filter(|fd| !kept.contains(fd)) {
         let _ = close(fd.cast_signed()); // most numbers are not open
     }

@@ -4,16 +4,16 @@
 use std::ffi::CStr;
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
+use nix::fcntl::{AT_FDCWD, OFlag};
 use nix::sys::prctl;
-use nix::sys::resource::setrlimit;
 use nix::sys::stat::{Mode, mkdirat, stat};
-use nix::unistd::{AccessFlags, chdir, faccessat};
+use nix::unistd::{AccessFlags, chdir};
 
 use crate::plan::{CapabilitySets, Process};
 use crate::procfs::Procfs;
 use crate::stage::{At, Failure, Stage};
-use crate::sys::file::{self, PATH_MAX};
+use crate::sys::file::{self, PATH_MAX, access};
+use crate::sys::process::setrlimit;
 use crate::sys::seccomp::{FLAG_NEW_LISTENER, FLAG_WAIT_KILLABLE_RECV};
 use crate::sys::{capability, credentials, seccomp};
 use crate::tables::CAPABILITY_LIMIT;
@@ -181,6 +181,6 @@ fn join<'b>(directory: &[u8], program: &CStr, buffer: &'b mut [u8; PATH_MAX]) ->
 
 /// Whether the path can be executed; `EACCES` also for a directory, as execve(2) has it.
 fn check_executable(path: &CStr) -> nix::Result<()> {
-    faccessat(AT_FDCWD, path, AccessFlags::X_OK, AtFlags::empty())?;
+    access(path, AccessFlags::X_OK)?;
     if stat(path)?.st_mode & libc::S_IFMT == libc::S_IFREG { Ok(()) } else { Err(Errno::EACCES) }
 }

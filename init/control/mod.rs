@@ -11,9 +11,12 @@ mod answer;
 mod peer;
 mod request;
 
+use std::fs::Permissions;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener;
 
+use mote::error::errno_of;
 use mote::sys::socket::send_fd;
 use mote::warn;
 use nix::errno::Errno;
@@ -77,8 +80,7 @@ pub fn open(world: &mut World) -> Result<(), Errno> {
     let path = world.paths.socket;
     let _ = nix::unistd::unlink(path); // of an init before this one
     socket::bind(fd.as_raw_fd(), &socket::UnixAddr::new(path)?)?;
-    let mode = nix::sys::stat::Mode::from_bits_truncate(0o600);
-    nix::sys::stat::fchmodat(nix::fcntl::AT_FDCWD, path, mode, nix::sys::stat::FchmodatFlags::FollowSymlink)?;
+    std::fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(|e| errno_of(&e))?;
     socket::listen(&fd, socket::Backlog::new(16)?)?;
     world.poll.add(fd.as_fd(), Token::Listener)?;
     world.control.listener = Some(UnixListener::from(fd));

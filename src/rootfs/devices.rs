@@ -4,14 +4,14 @@ use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
+use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, makedev, mknodat};
-use nix::unistd::{AccessFlags, faccessat, fchownat, read, symlinkat};
+use nix::unistd::{AccessFlags, fchownat, read, symlinkat};
 
 use super::clone_tree;
 use super::walk::{self, Missing, resolve_or_make};
 use crate::plan::Node;
-use crate::sys::file::{self, Passing};
+use crate::sys::file::{self, Passing, access};
 use crate::sys::mount::{At, move_mount};
 
 /// The default devices of runtime-spec config-linux.md: name, major, minor.
@@ -58,7 +58,7 @@ pub fn make_defaults(root: BorrowedFd<'_>, nodes: &[Node<'_>]) -> nix::Result<()
         }
     }
     // As runc and crun have it: a link to what this kernel may not have would dangle.
-    let core = faccessat(AT_FDCWD, c"/proc/kcore", AccessFlags::F_OK, AtFlags::empty()).is_ok();
+    let core = access(c"/proc/kcore", AccessFlags::F_OK).is_ok();
     for (name, target) in DEVICE_LINKS.iter().filter(|(name, _)| core || *name != c"core") {
         match symlinkat(*target, &dev, *name) {
             Ok(()) | Err(Errno::EEXIST) => {}

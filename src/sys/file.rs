@@ -8,6 +8,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
+use nix::unistd::AccessFlags;
 use syscalls::{Sysno, syscall};
 
 use super::checked;
@@ -45,6 +46,13 @@ impl Drop for Passing {
 /// `O_CLOEXEC`.
 pub fn open(path: &(impl nix::NixPath + ?Sized), flags: OFlag) -> Result<OwnedFd, Errno> {
     openat(AT_FDCWD, path, flags | OFlag::O_CLOEXEC, Mode::empty())
+}
+
+/// `faccessat(2)` from the working directory: whether this process, by its real ids, can do all of that with the file. musl's own
+/// can ask for the effective ids, by a process of its own.
+pub fn access(path: &CStr, what: AccessFlags) -> Result<(), Errno> {
+    // SAFETY: `path` ends in NUL; the rest are integers.
+    checked(unsafe { syscall!(Sysno::faccessat, libc::AT_FDCWD, path.as_ptr(), what.bits()) }).map(drop)
 }
 
 /// `readlinkat(2)`: the target of a symlink, cut at the buffer's end. An empty `path` reads the symlink that `dir` is

@@ -39,21 +39,37 @@ pub fn adopt(fd: RawFd) -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
-/// `prlimit(2)`: raises the hard limit of another process where it is below `hard`.
-/// Errors: `EPERM` without `CAP_SYS_RESOURCE` in the initial user namespace.
-pub fn raise_limit(pid: Pid, resource: Resource, hard: u64) -> Result<(), Errno> {
+/// `getrlimit(2)`: the soft and the hard limit of this process, by `prlimit`. Raw calls, here and below: musl's own bring along
+/// what older kernels need, and what signals every thread, of which there is one.
+pub fn getrlimit(resource: Resource) -> Result<(u64, u64), Errno> {
+    get_limits(Pid::from_raw(0), resource)
+}
+
+/// `setrlimit(2)`: soft and hard limit of this process.
+/// Errors: `EPERM` for a higher hard limit without `CAP_SYS_RESOURCE`, `EINVAL` for a soft one above the hard one.
+pub fn setrlimit(resource: Resource, soft: u64, hard: u64) -> Result<(), Errno> {
+    set_limits(Pid::from_raw(0), resource, soft, hard)
+}
+
+fn get_limits(pid: Pid, resource: Resource) -> Result<(u64, u64), Errno> {
     let mut limits = [0_u64; 2];
     // SAFETY: the kernel writes a struct rlimit64, two 64-bit numbers, into a live array.
     let got = unsafe { syscall!(Sysno::prlimit64, pid.as_raw(), resource as u32, 0, limits.as_mut_ptr()) };
-    checked(got)?;
-    let [soft, before] = limits;
-    if before >= hard {
-        return Ok(());
-    }
+    checked(got).map(|_| limits.into())
+}
+
+fn set_limits(pid: Pid, resource: Resource, soft: u64, hard: u64) -> Result<(), Errno> {
     let limits = [soft, hard];
     // SAFETY: the kernel reads one struct rlimit64 from a live array.
     checked(unsafe { syscall!(Sysno::prlimit64, pid.as_raw(), resource as u32, limits.as_ptr(), 0) })
         .map(drop)
+}
+
+/// `prlimit(2)`: raises the hard limit of another process where it is below `hard`.
+/// Errors: `EPERM` without `CAP_SYS_RESOURCE` in the initial user namespace.
+pub fn raise_limit(pid: Pid, resource: Resource, hard: u64) -> Result<(), Errno> {
+    let (soft, before) = get_limits(pid, resource)?;
+    if before < hard { set_limits(pid, resource, soft, hard) } else { Ok(()) }
 }
 
 /// `keyctl(KEYCTL_JOIN_SESSION_KEYRING)`: an own session keyring, so that the caller's keys stay behind.

@@ -166,7 +166,7 @@ pub fn load(world: &mut World<'_>) -> bool {
         }
     };
     files.retain(|name| reader::is_manifest(name.as_encoded_bytes()));
-    files.sort();
+    files.sort_unstable();
     alloc::keep();
     for file in files {
         let shown = file.to_string_lossy();

@@ -81,7 +81,7 @@ impl Bound {
         }
         let mut files = Vec::new();
         find(&self.root, 3, &mut files);
-        files.sort();
+        files.sort_unstable();
         self.total = files.iter().map(|(_, size, _)| size).sum();
         if self.total <= LOG_TOTAL_BYTES {
             return; // rotation had removed some

@@ -164,7 +164,7 @@ impl Store {
         let has_state = |id: &Id| self.path.join(id.as_str()).join(STATE).is_file();
         let ids = entries.filter_map(name).filter_map(|name| Id::new(&name).ok());
         let mut ids: Vec<_> = ids.filter(has_state).collect();
-        ids.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+        ids.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
         Ok(ids)
     }
 

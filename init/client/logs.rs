@@ -145,7 +145,7 @@ pub fn files(dir: &Path) -> Result<Vec<PathBuf>> {
         };
         numbered.extend(number.map(|number| (number, dir.join(name))));
     }
-    numbered.sort();
+    numbered.sort_unstable();
     Ok(numbered.into_iter().rev().map(|(_, path)| path).collect())
 }
 

@@ -78,7 +78,7 @@ impl Reader<'_> {
                 files.push(name);
             }
         }
-        files.sort();
+        files.sort_unstable();
         let rows = self.world.pods.iter().filter(|row| !row.is_vacant());
         let running = |row: &&PodRow| row.failed.is_none();
         self.names =

@@ -84,7 +84,7 @@ fn find(settings: &Settings, wanted: Option<&str>) -> Result<String> {
             path.extension().is_some_and(|end| ["conflist", "conf", "json"].iter().any(|known| end == *known))
         })
         .collect();
-    files.sort();
+    files.sort_unstable();
     for path in files {
         let text = match input::read(&path, 256 * 1024) {
             Ok(Input::Text(text)) => String::from_utf8_lossy(&text).trim().to_owned(),

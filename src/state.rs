@@ -299,7 +299,8 @@ impl Entry {
         let path = self.path.join(STATE);
         match read_whole(self.directory.as_fd(), STATE) {
             Err(Errno::ENOENT) => Err(Error::container(self.id.as_str(), NOT_THERE)),
-            result => Record::from_file(&result.during("read", &*path)?, self.id.as_str(), &path),
+            // Without a name of its own it is broken: that alone of a begun one may be missing, and this was finished.
+            result => Record::from_file(&result.during("read", &*path)?, "", &path),
         }
     }
 }

@@ -100,15 +100,16 @@ use_rustup() {
     # The small build has LLVM copy what is longer than a register by calling memcpy, and gives functions that differ in constants
     # alone these as arguments. On x86_64 it inlines nothing that is larger than a call, even when it is called once, as in a
     # large function each place on the stack takes four bytes instead of one (on aarch64 that makes it larger), and has
-    # comparisons instead of tables of jumps, of eight bytes each. Tuned to the LLVM of this very release, so other toolchains do
-    # without.
+    # comparisons instead of tables of jumps, of eight bytes each. The numbers were found by trying, with the LLVM of this very
+    # release; other toolchains do without.
     write_env "rustup's Rust $CHANNEL" <<'EOF'
 export CARGO := cargo
 LLD_FLAGS := -Clink-arg=--pack-dyn-relocs=relr -Clink-arg=--icf=all
 RUSTFLAGS_x86_64 := $(LLD_FLAGS)
 RUSTFLAGS_aarch64 := $(LLD_FLAGS)
-SMALL_aarch64 := -Cllvm-args=-max-store-memcpy=1 -Cllvm-args=-enable-global-merge-func
-SMALL_x86_64 := $(SMALL_aarch64) -Cllvm-args=-inline-threshold=0 -Cllvm-args=-inline-instr-cost=100 \
+SMALL := -Cllvm-args=-max-store-memcpy=1 -Cllvm-args=-enable-global-merge-func
+SMALL_aarch64 := $(SMALL) -Cllvm-args=-inline-threshold=10 -Cllvm-args=-machine-outliner-reruns=2
+SMALL_x86_64 := $(SMALL) -Cllvm-args=-inline-threshold=0 -Cllvm-args=-inline-instr-cost=100 \
 	-Cllvm-args=-inline-call-penalty=800 -Cllvm-args=-min-jump-table-entries=100000
 EOF
 }

@@ -51,6 +51,7 @@ full_disk() {
     mount -o remount,size=4m $dir
     wait_for 10 grep -q 'stderr F mote: [0-9]* lines dropped here' $dir/0.log || fail "$(tail -n 3 $dir/0.log)"
 }
-counter() { tail -n 1 /proc/$(pid flood/c)/root/dev/shm/n; }
+# The file is empty for a moment whenever the container writes it.
+counter() { wait_for 5 grep . /proc/$(pid flood/c)/root/dev/shm/n; }
 check "a full log disk holds no container up" full_disk
 mote poweroff

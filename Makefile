@@ -8,7 +8,7 @@ HOST := $(shell uname -m)
 
 export BOARD
 .DELETE_ON_ERROR:
-.PHONY: all help plain debug size bundle image demo-images qemu-images demo run test test-engines engines fuzz soak bench bench-boot bench-many docs lint clean setup-qemu FORCE
+.PHONY: all help plain debug size bundle image demo-images qemu-images demo run test test-engines engines fuzz soak bench bench-boot bench-many bench-seccomp docs lint clean setup-qemu FORCE
 
 all: $(ARCHES:%=target/dist/%/mote) target/dist/mote ## The shipping binary of each architecture: target/dist/<arch>/mote
 
@@ -172,6 +172,10 @@ bench-boot: target/dist/$(ARCH)/mote ## "Run /init" to the first container's fir
 
 bench-many: target/dist/mote ## What one container costs when there are 10, and when there are 500
 	@benches/many
+
+bench-seccomp: target/dist/mote ## getppid(2) in a loop under Docker's profile, mote and crun in one run
+	@./setup.sh bench
+	@benches/seccomp
 
 docs: target/docs/mote.8 ## The man page: target/docs/mote.8
 

@@ -307,9 +307,21 @@ fn names_and_reasons_do_not_reach_a_terminal_as_they_are() {
         json!({(format!("x{ESCAPES}")): {"a": 1}, "containers": [{"name": "e", "image": "shell"}]}),
     );
     pods.manifest(&format!("file{ESCAPES}"), &json!({"kind": ESCAPES}));
+    pods.bundle(
+        "word",
+        &spec(&["sh", "-c", &format!("printf '{ESCAPES}the last word' >/dev/termination-log; exit 1")]),
+    );
+    pods.pod(
+        "word",
+        json!({"restartPolicy": "Never", "containers":
+            [{"name": "w", "image": "word", "terminationMessagePath": "/dev/termination-log"}]}),
+    );
     pods.start();
     pods.wait("web/a", "running");
     pods.wait_for("missing/b", &|row| row["reason"].is_string());
+    pods.wait("word/w", "done");
+    let out = pods.mote(["pod", "describe", "word"]).run();
+    assert!(out.ok().contains("the last word"), "{out}");
     let out = pods.mote(["ps"]).run();
     out.ok();
     is_plain(&out);
@@ -321,7 +333,17 @@ fn names_and_reasons_do_not_reach_a_terminal_as_they_are() {
         vec!["pod", "describe", "missing"],
         vec!["pod", "describe", ESCAPES],
         vec!["ps", ESCAPES],
+        vec!["pod", "describe", "word", "missing"],
+        vec!["pod", "describe", "-o", "json", "word", "missing"],
+        vec!["pod", "ls", "-o", "json"],
+        vec!["ps", "-q"],
+        vec!["ps", "-o", "wide"],
+        vec!["ps", "-o", "json"],
         vec!["events"],
+        vec!["events", "-o", "json"],
+        vec!["stats"],
+        vec!["stats", "-o", "json"],
+        vec!["top", "-n", "1", "--interval", "10ms"],
         vec!["stats", ESCAPES],
         vec!["logs", ESCAPES],
         vec!["pod", "stop", ESCAPES],

@@ -8,7 +8,7 @@ HOST := $(shell uname -m)
 
 export BOARD
 .DELETE_ON_ERROR:
-.PHONY: all help plain debug size bundle image demo-images qemu-images demo run test test-engines engines fuzz soak bench bench-boot bench-many bench-seccomp docs lint clean setup-qemu FORCE
+.PHONY: all help plain debug size bundle image demo-images qemu-images demo run test test-engines engines fuzz soak bench bench-boot bench-many bench-restart bench-seccomp docs lint clean setup-qemu FORCE
 
 all: $(ARCHES:%=target/dist/%/mote) target/dist/mote ## The shipping binary of each architecture: target/dist/<arch>/mote
 
@@ -176,6 +176,10 @@ bench-many: target/dist/mote ## What one container costs when there are 10, and 
 bench-seccomp: target/dist/mote ## getppid(2) in a loop under Docker's profile, mote and crun in one run
 	@./setup.sh bench
 	@benches/seccomp
+
+bench-restart: target/dist/mote ## How soon a container that died runs again, beside `mote run` of the same bundle
+	@./setup.sh bench
+	@benches/restart
 
 docs: target/docs/mote.8 ## The man page: target/docs/mote.8
 

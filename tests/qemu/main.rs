@@ -191,6 +191,7 @@ const RESOURCES: &[&str] = &[
     "an idle container has what others leave",
     "what was saved up can be spent in a burst",
     "a container is on its processors alone",
+    "memory is taken from its nodes alone",
     "reads are limited in bytes",
     "writes are limited in bytes",
     "reads are limited in number",
@@ -204,8 +205,22 @@ const RESOURCES: &[&str] = &[
     "a paused counter stands still",
 ];
 
+/// Two processors, each with half of the memory near to it.
+const TWO_NODES: &[&str] = &[
+    "-smp",
+    "2",
+    "-object",
+    "memory-backend-ram,id=near,size=128M",
+    "-object",
+    "memory-backend-ram,id=far,size=128M",
+    "-numa",
+    "node,memdev=near,cpus=0",
+    "-numa",
+    "node,memdev=far,cpus=1",
+];
+
 fn limits(arch: &str) {
-    if let Some(boot) = check_with(arch, "resources", "hugepages=8", &["-smp", "2"], RESOURCES) {
+    if let Some(boot) = check_with(arch, "resources", "hugepages=8", TWO_NODES, RESOURCES) {
         boot.ends_well();
     }
 }

@@ -132,6 +132,18 @@ cpus() {
     [ "$got" = "1 1 " ] || fail "$got"
 }
 check "a container is on its processors alone" cpus
+# on_node NODE: pages of its own that a container of the first processor has on each of the two nodes.
+on_node() {
+    container a "\"cpu\":{\"cpus\":\"0\",\"mems\":\"$1\"}" 'x=$(yes | head -c 2000000 | tr "\n" y); cat /proc/$$/numa_maps; :' >/run/numa || return
+    awk '/anon=/ { for (i = 1; i <= NF; i++) if (split($i, n, "=") == 2) sum[n[1]] += n[2] } END { print sum["N0"] + 0, sum["N1"] + 0 }' /run/numa
+}
+mems() {
+    local zero one
+    zero=$(on_node 0) one=$(on_node 1)
+    # 2 MB are 488 pages; a handful of the program's own come from where they lay before.
+    [ "${zero% *}" -ge 488 ] && [ "${zero#* }" = 0 ] && [ "${one#* }" -ge 488 ] && [ "${one% *}" -le 16 ] || fail "$zero and $one pages"
+}
+check "memory is taken from its nodes alone" mems
 
 # A device of a thousandth of a second a request, so that a weight has something to share.
 /sbin/modprobe null_blk nr_devices=1 gb=1 submit_queues=1 hw_queue_depth=1 irqmode=2 completion_nsec=1000000

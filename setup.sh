@@ -205,6 +205,8 @@ for what in "${@:-build}"; do
         # By its path: what is in it is not in PATH. Its portmap runs iptables.
         [ -x /usr/lib/cni/bridge ] || MISSING="$MISSING containernetworking-plugins"
         need iptables iptables
+        # Slows single system calls down.
+        need strace strace
         # The tests of the tools.
         need python3 python3
         python3 -c 'import yaml' 2>/dev/null || MISSING="$MISSING python3-yaml"

@@ -2,7 +2,8 @@
 //! containers without one, and goes on from there as theirs does; who watches gets a copy.
 //!
 //! A terminal cannot be looked into as a pipe can, so nothing is read from it: splice(2) moves it, and a writer that is killed
-//! has moved it or not. Nobody who watches holds anybody up: what he does not take is left out, and he is told.
+//! has moved it or not. Nobody who watches holds anybody up: what he does not take is left out, and he is told as soon as he takes
+//! more.
 
 use std::io::Write as _;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
@@ -36,6 +37,8 @@ struct View {
     to: OwnedFd,
     /// How many bytes were left out since the last that he has taken.
     missed: u64,
+    /// Whether the writer waits for him to take more.
+    awaited: bool,
 }
 
 impl<'a> Terminal<'a> {
@@ -48,7 +51,7 @@ impl<'a> Terminal<'a> {
             last: row.tty.last().and_then(own),
             to: row.out.write.as_fd(),
             from: row.out.read.as_fd(),
-            viewers: viewers.map(|to| View { to, missed: 0 }).collect(),
+            viewers: viewers.map(View::new).collect(),
             ready: true,
         }
     }
@@ -79,7 +82,7 @@ impl<'a> Terminal<'a> {
 
     /// One more who watches.
     pub fn view(&mut self, to: OwnedFd) {
-        self.viewers.push(View { to, missed: 0 });
+        self.viewers.push(View::new(to));
     }
 
     /// Nothing more comes of this run.
@@ -125,9 +128,31 @@ impl<'a> Terminal<'a> {
     pub fn show(&mut self, bytes: &[u8]) {
         self.viewers.retain_mut(|viewer| viewer.show(bytes));
     }
+
+    /// Waits, as the terminal of container `i`, for those who have missed something: what is left out may be the last for long.
+    pub fn await_viewers(&mut self, poll: &Epoll, i: usize) {
+        for viewer in self.viewers.iter_mut().filter(|viewer| viewer.missed > 0 && !viewer.awaited) {
+            let flags = EpollFlags::EPOLLOUT | EpollFlags::EPOLLONESHOT;
+            let event = EpollEvent::new(flags, (KINDS * i + TERMINAL) as u64);
+            viewer.awaited = poll.add(&viewer.to, event).is_ok(); // or he is told with what comes next
+        }
+    }
+
+    /// Tells those who were waited for what they have missed.
+    pub fn tell_viewers(&mut self, poll: &Epoll) {
+        for viewer in self.viewers.iter_mut().filter(|viewer| viewer.awaited) {
+            let _ = poll.delete(&viewer.to); // it was added
+            viewer.awaited = false;
+        }
+        self.show(b"");
+    }
 }
 
 impl View {
+    const fn new(to: OwnedFd) -> Self {
+        Self { to, missed: 0, awaited: false }
+    }
+
     /// Whether he is still there.
     fn show(&mut self, bytes: &[u8]) -> bool {
         if self.missed > 0 {

@@ -134,8 +134,11 @@ fn serve(
             return Ok(());
         }
         let mut more = false;
-        for terminal in containers.iter_mut().filter_map(|container| container.terminal.as_mut()) {
-            more |= terminal.step();
+        for container in containers.iter_mut() {
+            if let Some(terminal) = &mut container.terminal {
+                more |= terminal.step();
+                terminal.await_viewers(&poll, container.file.number);
+            }
         }
         let ready = match poll.wait(&mut events, if more { EpollTimeout::ZERO } else { EpollTimeout::NONE }) {
             Err(Errno::EINTR) => continue,
@@ -151,7 +154,10 @@ fn serve(
                     bound.count(std::mem::take(&mut container.file.written));
                 }
                 (Some(container), _) => {
-                    container.terminal.iter_mut().for_each(|terminal| terminal.ready = true);
+                    if let Some(terminal) = &mut container.terminal {
+                        terminal.ready = true;
+                        terminal.tell_viewers(&poll);
+                    }
                 }
                 (None, _) => listen(containers, shared, control, &poll)?,
             }

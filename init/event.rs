@@ -112,7 +112,10 @@ fn signals(world: &mut World, sources: &Sources, now_ms: u64) {
         if number == libc::SIGCHLD {
             children = true;
         } else if let Some(kind) = Kind::of(number, world.paths.device) {
-            power::request(world, kind, now_ms);
+            match kind {
+                Kind::Leave if !world.power.is_up() => power::hasten(world, now_ms),
+                _ => power::request(world, kind, now_ms),
+            }
         } else {
             warn!("signal {number} from pid {}: means nothing here", signal.ssi_pid);
         }

@@ -11,7 +11,8 @@
 //! children as long, and instead of the fourth takes back what was made (`hosted.rs`).
 //!
 //! Signals as busybox and sysvinit have them: SIGTERM and SIGINT (ctrl-alt-del) reboot, SIGUSR1 halts, SIGUSR2 powers off. A
-//! second request changes nothing.
+//! second request changes nothing on a device, where who asks is rarely a person; the second signal to `mote supervise`, as that of
+//! somebody who types ctrl-c again, ends the grace.
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -143,6 +144,17 @@ pub fn request(world: &mut World, kind: Kind, now_ms: u64) {
     for p in 0..world.pods.len() {
         let grace_ms = world.pods.get(p).map_or(0, |pod| pod.grace_ms);
         world.stop_pod(p, grace_ms, now_ms);
+    }
+}
+
+/// Ends the grace that containers have.
+pub fn hasten(world: &mut World, now_ms: u64) {
+    if world.power.phase != Phase::Stopping {
+        return;
+    }
+    info!("killing what has not ended");
+    for p in 0..world.pods.len() {
+        world.stop_pod(p, 0, now_ms);
     }
 }
 

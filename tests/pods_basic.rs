@@ -6,7 +6,7 @@ mod common;
 
 use common::pods::Supervisor;
 use common::spec;
-use nix::sys::signal::kill;
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
 use std::fs;
@@ -92,6 +92,25 @@ fn what_ignores_sigterm_is_killed_after_its_grace() {
     let out = pods.stop();
     let took = begin.elapsed();
     assert!(took >= Duration::from_secs(1) && took < Duration::from_secs(5), "{took:?}");
+    assert!(out.stderr.contains("deaf/a: killed by signal 9"), "{out}");
+}
+
+#[test]
+fn a_second_signal_ends_the_grace() {
+    let pods = Supervisor::new();
+    pods.bundle("deaf", &spec(&["sh", "-c", "trap '' TERM; while :; do sleep 1; done"]));
+    pods.pod(
+        "deaf",
+        json!({"terminationGracePeriodSeconds": 3600, "containers": [{"name": "a", "image": "deaf"}]}),
+    );
+    pods.start();
+    pods.wait("deaf/a", "running");
+    kill(pods.pid(), Signal::SIGINT).unwrap();
+    pods.wait("deaf/a", "stopping");
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(pods.container("deaf/a")["state"], "stopping", "the first signal gives the grace");
+    let out = pods.stop();
+    assert!(out.stderr.contains("killing what has not ended"), "{out}");
     assert!(out.stderr.contains("deaf/a: killed by signal 9"), "{out}");
 }
 

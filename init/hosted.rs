@@ -24,7 +24,7 @@ use nix::unistd::{Pid, geteuid};
 use crate::event::{self, Sources};
 use crate::live::reader;
 use crate::paths::{self, Paths};
-use crate::world::{PodRow, TABLES, World};
+use crate::world::{PodRow, TABLES, UnitRow, World};
 use crate::{boot, clock, history, namespaces, network, start, volumes};
 
 /// How long slow containers may hold up the log writer and the control socket.
@@ -132,6 +132,7 @@ fn supervise(paths: &'static Paths, _lock: Flock<File>) -> Result<i32> {
     let until_ms = clock::now_ms().saturating_add(BOOT_MS);
     let world = &mut World::new(paths, pods, units, until_ms);
     boot::load(world);
+    sweep(world);
     namespaces::sweep(paths, world.pods);
     volumes::sweep_memory(paths, &|name| world.pods.iter().any(|pod| pod.name.as_str() == name));
     world.begin(clock::now_ms());
@@ -142,6 +143,36 @@ fn supervise(paths: &'static Paths, _lock: Flock<File>) -> Result<i32> {
         info!("{} containers of {} pods", world.units.len(), world.pods.len());
         alloc::mark();
     })
+}
+
+/// Ends what a supervisor that was killed has left of containers that no manifest names any more. Those that one does name end
+/// when they are started anew.
+fn sweep(world: &World<'_>) {
+    let cgroups = Cgroups::detect();
+    let pods = Path::new(world.paths.pods);
+    for hierarchy in cgroups.hierarchies().unwrap_or_default() {
+        for pod in directories(&hierarchy.mount.join(pods)) {
+            let of_pod = |row: &UnitRow| world.pod_name(row.pod) == pod;
+            for name in directories(&hierarchy.mount.join(pods).join(&pod)) {
+                let known = |row: &UnitRow| of_pod(row) && row.name.as_str() == name;
+                if !world.units.iter().any(known)
+                    && let Err(e) = start::forget_stray(world.paths, &cgroups, &pod, &name)
+                {
+                    warn!("{pod}/{name}: {e}; it may still run");
+                }
+            }
+            if !world.units.iter().any(of_pod) {
+                let _ = std::fs::remove_dir(hierarchy.mount.join(pods).join(&pod)); // what is not empty stays
+            }
+        }
+    }
+}
+
+/// The directories in a directory, if there is one.
+fn directories(path: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    let directories = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    directories.filter_map(|entry| entry.file_name().into_string().ok()).collect()
 }
 
 /// The end: everything that was made is taken back as far as it goes, and the process with it.

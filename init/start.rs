@@ -20,6 +20,7 @@ use nix::unistd::Pid;
 use crate::line::Line;
 use crate::manifest::security::Profile;
 use crate::manifest::{self, Container, Pod};
+use crate::paths::Paths;
 use crate::world::{Reason, Starter, UnitRow, World};
 use crate::{amend, child, descriptors, limits, live, namespaces, podinit, volumes};
 
@@ -133,6 +134,15 @@ pub fn forget(world: &World, i: usize) -> Result<()> {
         podinit::end(world.paths, world.pod_name(row.pod))?;
     }
     Ok(())
+}
+
+/// Ends a container that is in no table any more, and removes what it leaves behind.
+pub fn forget_stray(paths: &Paths, cgroups: &Cgroups, pod: &str, name: &str) -> Result<()> {
+    // The first process of a pod has no state, nor have the cgroups that a container has made for itself.
+    if let Ok(id) = Id::new(&format!("{pod}_{name}")) {
+        container::forget(Path::new(paths.run), &id)?;
+    }
+    clear(cgroups, &format!("{}/{pod}/{name}", paths.pods))
 }
 
 /// The cgroup of a container, below where cgroups are mounted.

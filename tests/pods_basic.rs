@@ -10,6 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
 use std::fs;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 #[test]
@@ -128,6 +129,55 @@ fn the_successor_of_a_killed_supervisor_takes_over() {
     common::reap(old); // it had become this process's child
     assert!(kill(old, None).is_err(), "the old container still runs");
     pods.stop();
+}
+
+/// The cgroups that belong to a supervisor, in every hierarchy.
+fn cgroups(pods: &Supervisor) -> Vec<PathBuf> {
+    let name = format!("mote={}", pods.run.to_str().unwrap().trim_matches('/').replace('/', "="));
+    let mut found = Vec::new();
+    let mut todo = vec![(PathBuf::from("/sys/fs/cgroup"), 0)];
+    while let Some((at, depth)) = todo.pop() {
+        let entries = fs::read_dir(&at).into_iter().flatten().flatten();
+        for entry in entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+            if entry.file_name() == name.as_str() {
+                found.push(entry.path());
+            } else if depth < 4 {
+                todo.push((entry.path(), depth + 1));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn the_successor_of_a_killed_supervisor_ends_what_no_manifest_names_any_more() {
+    let pods = Supervisor::new();
+    pods.bundle("shell", &spec(&["sh", "-c", "sleep 1000 & sleep 1001"]));
+    let pod = |names: &[&str]| {
+        let containers: Vec<_> = names.iter().map(|name| json!({"name": name, "image": "shell"})).collect();
+        json!({"terminationGracePeriodSeconds": 0, "containers": containers})
+    };
+    pods.pod("gone", pod(&["a", "b"]));
+    pods.pod("less", pod(&["a", "b"]));
+    pods.start();
+    let running = ["gone/a", "gone/b", "less/b"].map(|name| {
+        Pid::from_raw(i32::try_from(pods.wait(name, "running")["pid"].as_i64().unwrap()).unwrap())
+    });
+    pods.crash();
+    assert!(!cgroups(&pods).is_empty());
+    fs::remove_file(pods.manifests.join("gone.json")).unwrap();
+    pods.pod("less", pod(&["a"]));
+    pods.start();
+    for old in running {
+        common::reap(old); // it had become this process's child
+        assert!(kill(old, None).is_err(), "{old} still runs");
+    }
+    pods.wait("less/a", "running");
+    for left in cgroups(&pods).iter().map(|path| path.join("pods")) {
+        assert!(!left.join("gone").exists() && !left.join("less/b").exists(), "{left:?}");
+    }
+    pods.stop();
+    assert_eq!(cgroups(&pods), Vec::<PathBuf>::new());
 }
 
 #[test]

@@ -59,6 +59,7 @@ impl Sources {
 pub fn run(world: &mut World<'_>, mut sources: Sources, booted: impl FnOnce(&mut World<'_>)) -> ! {
     let mut booted = Some(booted);
     let mut events = [EpollEvent::empty(); 16];
+    let mut children = false; // that have ended and may not have been reaped
     loop {
         let now_ms = clock::now_ms();
         world.tick(now_ms);
@@ -72,21 +73,21 @@ pub fn run(world: &mut World<'_>, mut sources: Sources, booted: impl FnOnce(&mut
             booted(world);
         }
         sources.arm(world.deadline_ms());
-        let ready = match world.poll.wait(&mut events) {
+        let ready = match world.poll.wait(&mut events, children) {
             Ok(ready) => ready,
             Err(Errno::EINTR) => 0,
             Err(errno) => {
                 // Nothing that PID 1 does makes this happen. Staying, slowly, beats a kernel panic.
                 error!("epoll: {}", words(errno));
                 std::thread::sleep(std::time::Duration::from_secs(1));
-                reap::all(world, clock::now_ms());
+                children = true;
                 0
             }
         };
         let now_ms = clock::now_ms();
         for event in events.iter().take(ready) {
             match Token::decode(event.data()) {
-                Some(Token::Signal) => signals(world, &sources, now_ms),
+                Some(Token::Signal) => children |= signals(world, &sources, now_ms),
                 Some(Token::Timer) => {
                     // One read makes it wait again, whatever it says.
                     let _ = sources.timer.wait();
@@ -102,10 +103,12 @@ pub fn run(world: &mut World<'_>, mut sources: Sources, booted: impl FnOnce(&mut
                 None => {}
             }
         }
+        children = children && reap::some(world, now_ms);
     }
 }
 
-fn signals(world: &mut World, sources: &Sources, now_ms: u64) {
+/// Reads the signals that have come; whether one was of a child.
+fn signals(world: &mut World, sources: &Sources, now_ms: u64) -> bool {
     let mut children = false;
     while let Ok(Some(signal)) = sources.signals.read_signal() {
         let number = signal.ssi_signo.cast_signed();
@@ -120,7 +123,5 @@ fn signals(world: &mut World, sources: &Sources, now_ms: u64) {
             warn!("signal {number} from pid {}: means nothing here", signal.ssi_pid);
         }
     }
-    if children {
-        reap::all(world, now_ms);
-    }
+    children
 }

@@ -111,8 +111,8 @@ impl Poll {
         let _ = self.epoll().and_then(|epoll| epoll.delete(fd)); // never added is fine
     }
 
-    /// Waits; returns how many of `events` were filled in.
-    pub fn wait(&self, events: &mut [EpollEvent]) -> Result<usize, Errno> {
-        self.epoll()?.wait(events, EpollTimeout::NONE)
+    /// Waits, or only `look`s; returns how many of `events` were filled in.
+    pub fn wait(&self, events: &mut [EpollEvent], look: bool) -> Result<usize, Errno> {
+        self.epoll()?.wait(events, if look { EpollTimeout::ZERO } else { EpollTimeout::NONE })
     }
 }

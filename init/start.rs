@@ -94,7 +94,7 @@ impl Report {
 }
 
 /// Forks the starter of container `i`.
-pub fn fork(world: &mut World, i: usize) -> std::result::Result<(), Errno> {
+pub fn fork(world: &mut World, i: usize, now_ms: u64) -> std::result::Result<(), Errno> {
     if let Some(row) = world.units.get_mut(i) {
         row.stdin.prepare()?;
     }
@@ -111,7 +111,7 @@ pub fn fork(world: &mut World, i: usize) -> std::result::Result<(), Errno> {
         0
     })?;
     drop(to);
-    world.watch_starter(i, Starter { pid: pid.as_raw(), pidfd, report })
+    world.watch_starter(i, Starter { pid: pid.as_raw(), pidfd, report, since_ms: now_ms })
 }
 
 /// Forks a child that removes what the ended container `i` leaves behind. Nobody waits for it.
@@ -130,7 +130,7 @@ pub fn forget(world: &World, i: usize) -> Result<()> {
     clear(&Cgroups::detect(), &cgroup_of(world, row))?;
     // The last one of a pod ends the process that holds the namespace of all.
     let mut others = world.units.iter().filter(|other| other.pod == row.pod);
-    if others.all(|other| other.unit.pid().is_none() && other.starter.is_none()) {
+    if others.all(|other| other.unit.pid().is_none() && other.starter.is_none() && !other.queued) {
         podinit::end(world.paths, world.pod_name(row.pod))?;
     }
     Ok(())

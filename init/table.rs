@@ -90,6 +90,7 @@ impl World<'_> {
             changed_ms: clock::now_ms(),
             tasks: [const { None }; Task::COUNT],
             starter: None,
+            queued: false,
             pidfd: None,
             stdin: Stdin::new(stdin, tty),
             tty: Tty::new(tty),

@@ -104,6 +104,8 @@ pub struct UnitRow {
     pub tasks: [Option<task::Running>; Task::COUNT],
     /// The starter at work for it.
     pub starter: Option<Starter>,
+    /// Whether it waits for its turn to have one.
+    pub queued: bool,
     /// Its process, while there is one.
     pub pidfd: Option<OwnedFd>,
     /// Its standard input.
@@ -135,7 +137,16 @@ pub struct Starter {
     pub pidfd: OwnedFd,
     /// Where its report comes from.
     pub report: OwnedFd,
+    /// When it began.
+    pub since_ms: u64,
 }
+
+/// How many starters are at work at once. When hundreds of containers end together, hundreds of starters would leave no processor
+/// to whoever asks PID 1 what is going on.
+const STARTERS: usize = 8;
+
+/// A starter that has been at work for longer waits for something else than a processor, and keeps nobody waiting.
+const SLOW_MS: u64 = 1_000;
 
 /// All pods, the failed ones included.
 pub type Pods = heapless::Vec<PodRow, MAX_PODS>;
@@ -175,6 +186,8 @@ pub struct World<'t> {
     strangers: heapless::Deque<Ended, 64>,
     /// When the boot ends though containers are still being started; [`NEVER`] once it has ended.
     boot_until_ms: u64,
+    /// When a container that waits for its turn has it at the latest.
+    turn_ms: u64,
 }
 
 /// A record of now about the container of `row`.
@@ -210,6 +223,7 @@ impl<'t> World<'t> {
             live: Live::new(),
             strangers: heapless::Deque::new(),
             boot_until_ms,
+            turn_ms: NEVER,
         }
     }
 
@@ -303,14 +317,10 @@ impl<'t> World<'t> {
             let _ = fd.map(|fd| pidfd_send_signal(fd, signal));
         };
         match action {
-            Action::Start => {
-                if let Err(errno) = start::fork(self, i) {
-                    self.start_failed(
-                        i,
-                        Line::of(format_args!("fork: {}", mote::error::words(errno))),
-                        now_ms,
-                    );
-                }
+            Action::Start if self.may_start(now_ms) => self.start(i, now_ms),
+            Action::Start => self.queue(i, true),
+            Action::KillStarter if row.queued => {
+                self.start_failed(i, Line::of(format_args!("not started")), now_ms)
             }
             Action::KillStarter => signal(row.starter.as_ref().map(|s| s.pidfd.as_fd()), libc::SIGKILL),
             Action::Run(task) => match task::fork(self, i, task) {
@@ -345,6 +355,24 @@ impl<'t> World<'t> {
                 let kind = if self.paths.device { Kind::Reboot } else { Kind::Leave };
                 power::request(self, kind, now_ms);
             }
+        }
+    }
+
+    /// Whether one more starter may be at work now.
+    fn may_start(&self, now_ms: u64) -> bool {
+        self.starters().filter(|(_, starter)| now_ms < starter.since_ms + SLOW_MS).count() < STARTERS
+    }
+
+    fn queue(&mut self, i: usize, queued: bool) {
+        if let Some(row) = self.units.get_mut(i) {
+            row.queued = queued;
+        }
+    }
+
+    fn start(&mut self, i: usize, now_ms: u64) {
+        self.queue(i, false);
+        if let Err(errno) = start::fork(self, i, now_ms) {
+            self.start_failed(i, Line::of(format_args!("fork: {}", mote::error::words(errno))), now_ms);
         }
     }
 
@@ -559,6 +587,7 @@ impl<'t> World<'t> {
 
     /// The starter's part is over, whether it has been reaped yet or not.
     fn end_starter(&mut self, i: usize) {
+        self.queue(i, false);
         if let Some(starter) = self.units.get_mut(i).and_then(|row| row.starter.take()) {
             self.poll.remove(starter.report.as_fd());
         }
@@ -605,11 +634,22 @@ impl<'t> World<'t> {
                 self.event(i, Event::Tick, now_ms);
             }
         }
+        self.turn_ms = NEVER;
+        for i in 0..self.units.len() {
+            if self.units.get(i).is_some_and(|row| row.queued) {
+                if !self.may_start(now_ms) {
+                    let slow = self.starters().map(|(_, starter)| starter.since_ms + SLOW_MS);
+                    self.turn_ms = slow.filter(|at_ms| now_ms < *at_ms).min().unwrap_or(NEVER);
+                    break;
+                }
+                self.start(i, now_ms);
+            }
+        }
     }
 
     /// Whether the boot is over; true once. It is over when each container has been tried, or when that takes long.
     pub fn is_booted(&mut self, now_ms: u64) -> bool {
-        let tried = self.units.iter().all(|row| row.starter.is_none());
+        let tried = self.units.iter().all(|row| row.starter.is_none() && !row.queued);
         let over = self.boot_until_ms != NEVER && (tried || self.boot_until_ms <= now_ms);
         if over {
             self.boot_until_ms = NEVER;
@@ -620,7 +660,7 @@ impl<'t> World<'t> {
     /// When something is due next; [`NEVER`] when nothing is.
     pub fn deadline_ms(&self) -> u64 {
         let units = self.units.iter().map(|row| row.unit.deadline_ms()).min().unwrap_or(NEVER);
-        let units = units.min(self.boot_until_ms);
+        let units = units.min(self.boot_until_ms).min(self.turn_ms);
         units
             .min(self.live.deadline_ms())
             .min(self.logs.deadline_ms())

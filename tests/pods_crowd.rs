@@ -84,13 +84,45 @@ fn all_containers_may_die_at_once_while_somebody_asks() {
         times.len(),
         begin.elapsed()
     );
-    // On a machine that does other things besides; an idle one stays far below.
-    assert!(median < Duration::from_millis(100), "median {median:?}");
-    assert!(worst < Duration::from_secs(1), "worst {worst:?}");
+    // Within 100 ms (82 at most in a debug build under load 25); a machine that stood still meanwhile is not PID 1's doing.
+    assert!(median < Duration::from_millis(50), "median {median:?}");
+    assert!(worst < Duration::from_millis(300), "worst {worst:?}");
     // None was forgotten: each end stands in the ring, once.
     let out = pods.mote(["events", "-o", "json"]).run();
     let ends = out.ok().lines().filter(|line| line.contains(r#""event":"exited""#)).count();
     assert_eq!(ends, all);
+    pods.stop();
+}
+
+#[test]
+fn starts_that_hang_keep_the_others_waiting_for_a_moment_only() {
+    let pods = Supervisor::new();
+    let mut config = spec(&["sleep", "1000"]);
+    pods.bundle("quick", &config);
+    config["hooks"] =
+        json!({"createRuntime": [{"path": "/bin/sleep", "args": ["sleep", "8"], "env": ["PATH=/bin"]}]});
+    pods.bundle("slow", &config);
+    let of = |image: &str, count: usize| {
+        let one = |i| json!({"name": format!("c{i}"), "image": image});
+        json!({"terminationGracePeriodSeconds": 0, "containers": (0..count).map(one).collect::<Vec<_>>()})
+    };
+    pods.pod("a-slow", of("slow", 20));
+    pods.pod("b-quick", of("quick", 1));
+    let begin = Instant::now();
+    pods.spawn();
+    while !pods.run.join("control.sock").exists() {
+        assert!(begin.elapsed() < Duration::from_secs(30), "{}", pods.said());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    // After twice eight others, which were waited for a second each time; not after all of them.
+    pods.wait("b-quick/c0", "running");
+    assert!(begin.elapsed() < Duration::from_secs(7), "{:?}", begin.elapsed());
+    // One that waits for its turn can be stopped like one that is being started.
+    pods.pod("c-slow", of("slow", 20));
+    pods.wait("c-slow/c19", "starting");
+    pods.mote(["pod", "stop", "c-slow"]).run().ok();
+    pods.wait("c-slow/c19", "done");
+    pods.wait("c-slow/c0", "done");
     pods.stop();
 }
 

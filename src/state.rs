@@ -151,6 +151,16 @@ impl Store {
         }
     }
 
+    /// What is known about a container. Of one that is being made nothing is before its process is at work, and its program
+    /// may be the first to tell of it: waits for the create then.
+    pub fn record(&self, id: &Id) -> Result<Record> {
+        let mut entry = self.find(id)?;
+        if entry.is_without_state() {
+            entry.lock()?;
+        }
+        entry.load()
+    }
+
     /// Opens a container's directory and waits until no other command changes it.
     pub fn lock(&self, id: &Id) -> Result<Entry> {
         let mut entry = self.find(id)?;
@@ -292,6 +302,10 @@ impl Entry {
     /// The seccomp filter that was compiled at create.
     pub fn filter(&self) -> Result<Vec<u8>> {
         read_whole(self.directory.as_fd(), FILTER).during("read", &*self.path.join(FILTER))
+    }
+
+    fn is_without_state(&self) -> bool {
+        fstatat(&self.directory, STATE, AtFlags::AT_SYMLINK_NOFOLLOW) == Err(Errno::ENOENT)
     }
 
     /// Reads the state file. A directory without one is left from a create that was killed.

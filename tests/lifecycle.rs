@@ -4,6 +4,7 @@
 mod common;
 
 use common::{Test, spec};
+use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
 use serde_json::{Value, json};
 use std::fs;
@@ -45,6 +46,25 @@ fn a_container_is_created_then_running_then_stopped_then_gone() {
     t.verb("delete", &id).ok();
     t.assert_gone(&id);
     common::reap(pid);
+}
+
+#[test]
+fn who_asks_for_a_container_that_is_being_made_waits_for_it() {
+    let t = Test::new();
+    let id = t.detached(&spec(&["sleep", "100"]));
+    let directory = t.root.join(&id);
+    let (state, aside) = (directory.join("state.json"), t.root.join(".aside"));
+    // As it is while the process is at work already and its state is not yet written.
+    let making = Flock::lock(fs::File::open(&directory).unwrap(), FlockArg::LockExclusive).unwrap();
+    fs::rename(&state, &aside).unwrap();
+    let mut asks = [t.mote(["state", &id]).spawn(), t.mote(["kill", &id, "CONT"]).spawn()];
+    std::thread::sleep(Duration::from_millis(200));
+    for ask in &mut asks {
+        assert!(ask.is_running(), "an answer before there is one to give");
+    }
+    fs::rename(&aside, &state).unwrap();
+    drop(making);
+    asks.into_iter().for_each(|ask| drop(ask.wait().ok().to_owned()));
 }
 
 #[test]

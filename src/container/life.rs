@@ -107,7 +107,7 @@ pub(crate) fn gone<T>(error: Error, id: &Id) -> Result<T> {
 
 /// What is known about a container.
 pub fn state(root: &Path, id: &Id) -> Result<Record> {
-    Store::open(root, false).or_else(|e| gone(e, id))?.find(id)?.load()
+    Store::open(root, false).or_else(|e| gone(e, id))?.record(id)
 }
 
 /// All processes of a container, in order; none of one that has stopped.

@@ -316,6 +316,11 @@ impl Running {
         Pid::from_raw(self.child.id().cast_signed())
     }
 
+    /// Whether it has not ended.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("wait").is_none()
+    }
+
     /// Waits for the end; past the deadline the command is killed and the test fails.
     #[track_caller]
     pub fn wait(mut self) -> Output {

@@ -177,9 +177,10 @@ bench-seccomp: target/dist/mote ## getppid(2) in a loop under Docker's profile, 
 	@./setup.sh bench
 	@benches/seccomp
 
-bench-restart: target/dist/mote ## How soon a container that died runs again, beside `mote run` of the same bundle
+bench-restart: target/dist/mote target/dist/$(ARCH)/mote ## How soon a container that died runs again, beside `mote run` of the same bundle; here and in QEMU
 	@./setup.sh bench
 	@benches/restart
+	@benches/restart --qemu $(ARCH)
 
 docs: target/docs/mote.8 ## The man page: target/docs/mote.8
 

@@ -1,5 +1,6 @@
 //! Limits of pods and containers: Kubernetes' quantities as files of cgroup v2, and what no pod can take from the device.
 
+use std::ffi::{CStr, CString};
 use std::os::fd::AsFd as _;
 
 use mote::board::{POD_PIDS_MAX, PODS_RESERVE_KIB};
@@ -165,12 +166,22 @@ fn memory_for_pods(at: Where, pods: &Cgroup) -> u64 {
     bytes("MemAvailable:").saturating_add(theirs).min(bytes("MemTotal:"))
 }
 
+/// The cgroup of pod `name`, or without one that of all pods.
+fn path(paths: &Paths, name: Option<&str>) -> CString {
+    let text = name.map_or_else(|| paths.pods.to_owned(), |name| format!("{}/{name}", paths.pods));
+    CString::new(text).unwrap_or_default() // checked names
+}
+
+/// Whether there is a cgroup of pod `name`.
+pub fn is_prepared(paths: &Paths, cgroups: &Cgroups, name: &str) -> Result<bool> {
+    let cgroup = cgroups.open(&Place { path: &path(paths, Some(name)), every: true })?;
+    Ok(cgroup.at(memory_max(cgroups).0).is_some())
+}
+
 /// Makes the cgroup of pod `name` with its limits, in that of all pods with theirs.
-pub fn prepare_pod(paths: &Paths, name: &str, limits: &Limits) -> Result<Cgroups> {
-    let cgroups = Cgroups::detect();
-    let path = |text: String| std::ffi::CString::new(text).unwrap_or_default(); // checked names
-    let (at, memory_max) = memory_max(&cgroups);
-    let pods = path(paths.pods.to_owned());
+pub fn prepare_pod(paths: &Paths, cgroups: &Cgroups, name: &str, limits: &Limits) -> Result<()> {
+    let (at, memory_max) = memory_max(cgroups);
+    let pods = path(paths, None);
     let total = memory_for_pods(at, &cgroups.open(&Place { path: &pods, every: true })?);
     let less = |kib: u64| total.saturating_sub(kib.saturating_mul(1024)).max(total / 2);
     // What is not there in this kernel cannot protect anybody, and keeps no pod from running.
@@ -178,24 +189,23 @@ pub fn prepare_pod(paths: &Paths, name: &str, limits: &Limits) -> Result<Cgroups
         |file, value: u64| setting(file, value.to_string(), "the board's limits".to_owned(), Or::Nothing);
     let all = [Setting { at, ..default(memory_max, less(PODS_RESERVE_KIB / 2)) }];
     let mut own = vec![
-        Setting { at: find(&cgroups, "pids"), ..default("pids.max", POD_PIDS_MAX.into()) },
+        Setting { at: find(cgroups, "pids"), ..default("pids.max", POD_PIDS_MAX.into()) },
         // From here on it is slowed down, and soon after ended: before it can take from others.
         default("memory.high", less(PODS_RESERVE_KIB)),
         Setting { at, ..default(memory_max, less(PODS_RESERVE_KIB - PODS_RESERVE_KIB / 16)) },
     ];
     // Who asks for no processor has what others leave: a fork bomb takes nothing from a pod that said what it needs.
     let named = Limits { request_milli: limits.request_milli.or(Some(0)), ..*limits };
-    let named = named.settings(&cgroups, "spec.resources.limits");
+    let named = named.settings(cgroups, "spec.resources.limits");
     own.retain(|default| named.iter().all(|setting| setting.file != default.file));
     own.extend(named);
-    let apply = |path: &std::ffi::CStr, settings: Vec<Setting>| {
+    let apply = |path: &CStr, settings: Vec<Setting>| {
         let place = Place { path, every: true };
         let cgroup = cgroups.group(&place)?;
         cgroups.apply(&Resources { settings, devices: None }, &place, &cgroup, false)
     };
     apply(&pods, all.into())?;
-    apply(&path(format!("{}/{name}", paths.pods)), own)?;
-    Ok(cgroups)
+    apply(&path(paths, Some(name)), own)
 }
 
 /// What a container of a pod is limited to. Beside others that ask for a processor, one that does not has what they leave.

@@ -193,7 +193,11 @@ fn start(world: &World, i: usize) -> Result<(Report, Option<OwnedFd>)> {
     let bundle = amend::bundle(world.paths, &manifest, container)?;
     let args = arguments(container, &bundle)?;
     let env = environment(container, &bundle)?;
-    let cgroups = limits::prepare_pod(world.paths, manifest.name.as_str(), &manifest.limits)?;
+    let cgroups = Cgroups::detect();
+    // Once for each run of the pod: a container that is started again finds it as it was.
+    if row.unit.runs == 0 || !limits::is_prepared(world.paths, &cgroups, manifest.name.as_str())? {
+        limits::prepare_pod(world.paths, &cgroups, manifest.name.as_str(), &manifest.limits)?;
+    }
     let cgroup = cgroup_of(world, row);
     clear(&cgroups, &cgroup)?;
     let pids = if manifest.share_pid {

@@ -8,9 +8,11 @@ use common::pods::Supervisor;
 use common::{read_until, spec};
 use nix::pty::{Winsize, openpty};
 use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 use std::fs::File;
 use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -212,6 +214,43 @@ fn stats_tell_what_a_container_uses() {
     let out = pods.mote(["top", "-n", "2", "--interval", "300ms"]).run();
     let rows: Vec<_> = out.ok().lines().map(|line| line.split_whitespace().nth(1).unwrap()).collect();
     assert_eq!(rows, ["CONTAINER", "busy", "idle", "CONTAINER", "busy", "idle"], "{out}");
+    pods.stop();
+}
+
+#[test]
+fn a_pod_is_limited_as_before_when_its_container_is_restarted() {
+    let pods = Supervisor::new();
+    pods.bundle("sleeper", &spec(&["sleep", "1000"]));
+    let meta = json!({"name": "p", "annotations": {"mote/backoff-initial": "2s", "mote/backoff-max": "2s"}});
+    let spec = json!({"terminationGracePeriodSeconds": 0, "containers": [{"name": "a", "image": "sleeper"}]});
+    pods.manifest("p", &json!({"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}));
+    pods.start();
+    // The cgroup of the pod where processes are counted.
+    let group = |row: &Value| {
+        let all = std::fs::read_to_string(format!("/proc/{}/cgroup", row["pid"])).unwrap();
+        let v1 = all.lines().find_map(|line| Some(line.split_once(":pids:")?.1));
+        let v2 = || all.lines().find_map(|line| line.strip_prefix("0::")).unwrap();
+        let own =
+            v1.map_or_else(|| format!("/sys/fs/cgroup{}", v2()), |at| format!("/sys/fs/cgroup/pids{at}"));
+        PathBuf::from(own).parent().unwrap().to_owned()
+    };
+    let most = |group: &Path| std::fs::read_to_string(group.join("pids.max")).unwrap();
+    let end =
+        |row: &Value| kill(Pid::from_raw(row["pid"].as_i64().unwrap() as i32), Signal::SIGKILL).unwrap();
+
+    let row = pods.wait("p/a", "running");
+    let (group, limit) = (group(&row), most(&group(&row)));
+    assert_ne!(limit, "max\n");
+    end(&row);
+    let row = pods.wait_for("p/a", &|row| row["state"] == "running" && row["restarts"] == 1);
+    assert_eq!(most(&group), limit);
+    end(&row);
+    // Somebody takes it away while nothing runs in it.
+    pods.wait("p/a", "backoff");
+    let _ = std::fs::remove_dir(group.join("a"));
+    std::fs::remove_dir(&group).unwrap();
+    pods.wait_for("p/a", &|row| row["state"] == "running" && row["restarts"] == 2);
+    assert_eq!(most(&group), limit);
     pods.stop();
 }
 

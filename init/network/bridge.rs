@@ -29,7 +29,7 @@ pub fn add(work: &Work<'_>, network: &Network, sides: &Sides<'_>) -> Result<()> 
     let settings = &work.settings;
     let (record, bridge) = {
         let _lock = work.records.lock()?;
-        let record = claim(work, network)?;
+        let record = claim(work, network, &sides.host)?;
         let bridge = make_bridge(&work.records, settings, &sides.host)?;
         ports::update(&work.records, settings)?;
         (record, bridge)
@@ -59,12 +59,15 @@ pub fn add(work: &Work<'_>, network: &Network, sides: &Sides<'_>) -> Result<()> 
 }
 
 /// Takes an address and the pod's ports, and writes that down.
-fn claim(work: &Work<'_>, network: &Network) -> Result<Record> {
+fn claim(work: &Work<'_>, network: &Network, host: &Socket) -> Result<Record> {
     let settings = &work.settings;
     let others = work.records.others(work.pod);
     ports::check(work.pod, &network.ports, &others)?;
+    // A port goes with the namespace that it leads to: one without a record is that of a pod whose record was lost.
+    let lost = |address| rtnetlink::find(host, &port_name(address)).is_ok();
     let taken = |address: Ipv4Addr| {
-        address == settings.gateway || others.iter().any(|(_, record)| record.address == address)
+        let known = address == settings.gateway || others.iter().any(|(_, record)| record.address == address);
+        known || lost(address)
     };
     let (base, prefix) = settings.subnet;
     let wrong = |why: String| Error::config(work.pod, "metadata.annotations[\"mote/network-address\"]", why);
@@ -77,7 +80,11 @@ fn claim(work: &Work<'_>, network: &Network) -> Result<Record> {
             }
             if taken(address) {
                 let owner = others.iter().find(|(_, record)| record.address == address);
-                let owner = owner.map_or_else(|| "the gateway".to_owned(), |(name, _)| format!("pod {name}"));
+                let owner = match owner {
+                    Some((name, _)) => format!("pod {name}"),
+                    None if address == settings.gateway => "the gateway".to_owned(),
+                    None => format!("the port {}", port_name(address).to_string_lossy()),
+                };
                 return Err(wrong(format!("{address} is taken by {owner}")));
             }
             address

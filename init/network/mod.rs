@@ -106,7 +106,10 @@ pub fn detach(paths: &Paths, name: &str) -> Result<()> {
     }
     let work = Work { paths, settings: Settings::read(paths.settings)?, records, pod: name };
     work.undo_outdated();
-    let Some(record) = work.records.read(name)? else { return Ok(()) };
+    let Some(record) = work.records.read(name)? else {
+        work.records.forget(name); // what cannot be understood is in the way of none but its pod
+        return Ok(());
+    };
     let pin = pin::find(&pin::NET, &std::path::Path::new(paths.run).join(pin::NET.dir), name)?;
     match pin {
         Some(pin) => {

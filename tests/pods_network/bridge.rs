@@ -204,6 +204,52 @@ fn a_bridge_that_was_there_stays_and_gets_no_address() {
 }
 
 #[test]
+fn a_record_that_cannot_be_read_gives_nobodys_address_away() {
+    let device = Device::new(json!({"range": "10.190.0.10-10.190.0.12"}));
+    device.pod("one", "serve", bridge(), json!([]));
+    device.start(&["one"]);
+    let record = device.pods.run.join("network/one");
+    let whole = fs::read(&record).unwrap();
+    for (i, wrong) in [&b""[..], b"{", &whole[..whole.len() - 1], &[0xff; 4096]].into_iter().enumerate() {
+        fs::write(&record, wrong).unwrap();
+        // Another pod comes, and goes.
+        let other = format!("other{i}");
+        device.pod(&other, "serve", bridge(), json!([]));
+        device.pods.wait(&format!("{other}/a"), "running");
+        assert_ne!(device.address(&other), device.address("one"));
+        assert!(sh(&ask(&device.address("one"), 80)).starts_with("I am one"));
+        assert!(sh(&ask(&device.address(&other), 80)).starts_with(&format!("I am {other}")));
+        fs::remove_file(device.pods.manifests.join(format!("{other}.json"))).unwrap();
+        let end = Instant::now() + Duration::from_secs(10);
+        while device.pods.run.join("network").join(&other).exists() {
+            assert!(Instant::now() < end, "{}", device.pods.said());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+    // Its own next start makes it anew.
+    device.restart("one");
+    assert!(sh(&ask(&device.address("one"), 80)).starts_with("I am one"));
+    assert_eq!(sh("ip -o link show type veth | wc -l"), "1");
+    fs::write(&record, "{").unwrap();
+    device.stop();
+}
+
+#[test]
+fn what_is_no_bridge_is_left_alone() {
+    let device = Device::new(json!({"bridge": "eth7"}));
+    sh("ip link add eth7 type veth peer name eth8; ip addr add 192.0.2.77/24 dev eth7; ip link set eth7 up");
+    let before = sh("ip -o addr show eth7");
+    device.pod("one", "sleep", bridge(), json!([]));
+    device.pod("two", "sleep", json!({}), json!([]));
+    device.start(&["two"]);
+    assert_eq!(device.fails("one"), "network: eth7 is no bridge");
+    device.pods.stop();
+    assert_eq!(sh("ip -o addr show eth7"), before);
+    sh("ip link del eth7");
+    device.stop_all();
+}
+
+#[test]
 fn settings_that_are_wrong_are_named() {
     let device = Device::new(json!({"subnet": "10.0.0.0"}));
     device.pod("one", "sleep", bridge(), json!([]));

@@ -158,6 +158,37 @@ fn plugins_are_called_as_the_specification_says() {
 }
 
 #[test]
+fn what_a_killed_supervisor_had_made_is_deleted_by_the_next() {
+    let (device, dir) = device(json!({}));
+    script(&device, "one", r#"[ $CNI_COMMAND = ADD ] && echo '{"cniVersion":"1.0.0","seen":1}'; exit 0"#);
+    list(&dir, "1.0.0", &["one"]);
+    device.pod("gone", "sleep", cni(), json!([]));
+    device.pod("kept", "sleep", cni(), json!([]));
+    device.start(&["gone", "kept"]);
+    device.pods.crash();
+    fs::remove_file(device.pods.manifests.join("gone.json")).unwrap();
+    // By the configuration of then, whatever has become of it.
+    fs::remove_file(dir.join("net.conflist")).unwrap();
+    let before = calls(&device).len();
+    device.start(&["kept"]);
+    let end = Instant::now() + Duration::from_secs(10);
+    let deleted = loop {
+        let all = calls(&device).split_off(before);
+        if let Some(call) = all.into_iter().find(|call| call.starts_with("one DEL mote-gone-")) {
+            break call;
+        }
+        assert!(Instant::now() < end, "{:?} {}", calls(&device), device.pods.said());
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    let input: Value = serde_json::from_str(deleted.splitn(6, ' ').nth(5).unwrap()).unwrap();
+    assert_eq!((&input["name"], &input["prevResult"]["seen"]), (&json!("net"), &json!(1)), "{deleted}");
+    assert!(!calls(&device).iter().any(|call| call.starts_with("one DEL mote-kept-")));
+    device.pods.stop();
+    assert!(calls(&device).iter().any(|call| call.starts_with("one DEL mote-kept-")));
+    device.stop_all();
+}
+
+#[test]
 fn a_plugin_that_fails_is_told_in_one_line_and_all_are_undone() {
     let (device, dir) = device(json!({"cniSeconds": 1}));
     script(&device, "good", r#"[ $CNI_COMMAND = ADD ] && echo '{"cniVersion":"1.0.0"}'; exit 0"#);

@@ -146,3 +146,36 @@ fn a_container_without_masks_sees_what_it_sees_under_runc() {
     config["process"]["capabilities"] = json!({});
     compare(&t, &config);
 }
+
+/// How many instructions the device program of `config` has under a runtime, on a host with cgroup v2 only: the longest that
+/// it loads, as runc tries the kernel with short ones first.
+fn instructions(t: &Test, runtime: &Path, config: &Value) -> usize {
+    let id = t.id();
+    let (bundle, trace) = (t.bundle(&id, config), t.dir.join("trace"));
+    // crun 1.8 raises RLIMIT_MEMLOCK, which a root without CAP_SYS_RESOURCE must not: it is told that it has.
+    let raised = runtime.ends_with("crun").then_some(["-e", "inject=prlimit64:retval=0"]);
+    let host = "umount -R -l /sys/fs/cgroup && mount -t cgroup2 cgroup2 /sys/fs/cgroup";
+    let run = t.command("strace").args(["-f", "-qq", "-e", "trace=bpf,prlimit64"]);
+    let run = run.args(raised.into_iter().flatten()).arg("-o").arg(&trace);
+    let run = run.arg(runtime).arg("--root").arg(t.dir.join("root")).args(["run", "-b"]).arg(&bundle).arg(id);
+    run.after_bash(host).under(["unshare", "-m"]).run().ok();
+    let trace = std::fs::read_to_string(trace).unwrap();
+    let loads = trace.lines().filter(|line| line.contains("BPF_PROG_TYPE_CGROUP_DEVICE"));
+    let counts = loads.filter_map(|line| line.split_once("insn_cnt=")?.1.split(',').next()?.parse().ok());
+    counts.max().unwrap_or_else(|| panic!("{} has loaded no device program:\n{trace}", runtime.display()))
+}
+
+#[test]
+fn the_device_program_for_dockers_list_has_at_most_half_of_the_others_instructions() {
+    mote_only!("mote, runc and crun are compared");
+    let t = Test::new();
+    let mut config = spec(&["true"]);
+    let sample = include_str!("../samples/docker20-bridge.json");
+    let docker: Value = serde_json::from_str(sample).unwrap();
+    config["linux"]["resources"]["devices"] = docker["linux"]["resources"]["devices"].clone();
+    let of = |runtime: &str| instructions(&t, Path::new(runtime), &config);
+    let (mote, runc, crun) =
+        (of(common::binary().to_str().unwrap()), of("/usr/sbin/runc"), of("/usr/bin/crun"));
+    eprintln!("instructions for Docker's list of devices: mote {mote}, runc {runc}, crun {crun}");
+    assert!(mote * 2 <= runc && mote * 2 <= crun, "mote {mote}, runc {runc}, crun {crun}");
+}

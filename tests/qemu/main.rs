@@ -203,6 +203,8 @@ const RESOURCES: &[&str] = &[
     "a denied device cannot be opened",
     "a file of unified is felt",
     "a paused counter stands still",
+    "what cgroup v2 does not take is named with the file and the value, and nothing is left",
+    "a cgroup that is not empty, or frozen, or climbs out is refused and left as it is",
 ];
 
 /// Two processors, each with half of the memory near to it.

@@ -248,4 +248,62 @@ stands_still() {
     away a
 }
 check "a paused counter stands still" stands_still
+
+# refused RESOURCES WORDS...: one line with all of the words, and nothing is left.
+refused() {
+    local resources=$1 said word
+    shift
+    said=$(container r "$resources" 'echo never' 2>&1)
+    [ "$(echo "$said" | wc -l)" = 1 ] || fail "more than a line: $said" || return
+    for word in "$@"; do
+        case $said in
+        *"$word"*) ;;
+        *) fail "no $word in: $said" || return ;;
+        esac
+    done
+    [ ! -e $cg/t/r ] && [ ! -e /run/mote/r ] || fail "something is left after: $said"
+}
+bad_limits() {
+    local at=/sys/fs/cgroup/t/r
+    refused '"memory":{"limit":-2}' linux.resources.memory.limit '-1 for no limit' &&
+        refused '"memory":{"limit":2097152,"swap":1048576}' linux.resources.memory.swap 'includes memory.limit' &&
+        refused '"memory":{"swappiness":10}' linux.resources.memory.swappiness 'cgroup v2' &&
+        refused '"cpu":{"cpus":"4095"}' 'linux.resources.cpu.cpus: write "4095"' $at/cpuset.cpus: &&
+        refused '"cpu":{"mems":"7"}' 'linux.resources.cpu.mems: write "7"' $at/cpuset.mems: &&
+        refused '"cpu":{"quota":1}' 'linux.resources.cpu.quota: write "1"' $at/cpu.max: &&
+        refused '"cpu":{"realtimeRuntime":5}' linux.resources.cpu.realtimeRuntime 'cgroup v2' &&
+        refused '"pids":{"limit":-7}' linux.resources.pids.limit '-1 for no limit' &&
+        refused '"blockIO":{"weight":5}' linux.resources.blockIO.weight '10 to 1000' &&
+        refused '"blockIO":{"throttleReadBpsDevice":[{"major":4095,"minor":1,"rate":5}]}' \
+            'linux.resources.blockIO.throttleReadBpsDevice[0]: write "4095:1 rbps=5"' $at/io.max: &&
+        refused '"hugepageLimits":[{"pageSize":"4MB","limit":1}]' 'linux.resources.hugepageLimits[0]' $at/hugetlb.4MB &&
+        refused '"network":{"classID":7}' linux.resources.network.classID 'no cgroup controller net_cls' &&
+        refused '"unified":{"../x.y":"1"}' 'linux.resources.unified["../x.y"]' 'the name of a file' &&
+        refused '"unified":{"nope.max":"1"}' 'linux.resources.unified["nope.max"]: write "1"' $at/nope.max: &&
+        refused '"unified":{"memory.max":"much"}' 'linux.resources.unified["memory.max"]: write "much"' $at/memory.max: &&
+        refused '"unified":{"cgroup.procs":"1"}' 'linux.resources.unified["cgroup.procs"]' "the runtime's own"
+}
+check "what cgroup v2 does not take is named with the file and the value, and nothing is left" bad_limits
+
+bad_places() {
+    local said
+    mkdir $cg/t/r
+    sleep 1000 &
+    echo $! >$cg/t/r/cgroup.procs
+    said=$(container r '"pids":{"limit":9}' 'echo never' 2>&1)
+    [ "$said" = "mote: $cg/t/r/cgroup.procs: reads $!, expected an empty cgroup that is not frozen" ] && kill -0 $! || fail "$said" || return
+    kill -9 $! && wait $!
+    echo 1 >$cg/t/r/cgroup.freeze
+    said=$(container r '"pids":{"limit":9}' 'echo never' 2>&1)
+    [ "$said" = "mote: $cg/t/r/cgroup.freeze: reads 1, expected an empty cgroup that is not frozen" ] && reads t/r/cgroup.freeze 1 || fail "$said" || return
+    rmdir $cg/t/r
+    container r '"pids":{"limit":9}' true || return
+    sed -i 's|"cgroupsPath":"/t/r"|"cgroupsPath":"/t/../../r"|' /run/bundle-r/config.json
+    said=$(mote run --bundle /run/bundle-r r 2>&1 </dev/null)
+    case $said in
+    *linux.cgroupsPath*) [ ! -e /run/mote/r ] || fail "something is left" ;;
+    *) fail "$said" ;;
+    esac
+}
+check "a cgroup that is not empty, or frozen, or climbs out is refused and left as it is" bad_places
 mote poweroff

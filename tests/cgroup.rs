@@ -164,6 +164,81 @@ fn half_a_processor_does_half_the_work() {
 }
 
 #[test]
+fn a_container_is_on_its_processors_alone() {
+    let Some(_) = hierarchy("cpuset") else { return };
+    let t = Test::new();
+    let look = ["grep", "-E", "^(Cpus|Mems)_allowed_list", "/proc/self/status"];
+    let (config, path) = limited(&t, &look, json!({"cpu": {"cpus": "0", "mems": "0"}}));
+    let out = t.run(&config);
+    assert_eq!(out.ok(), "Cpus_allowed_list:\t0\nMems_allowed_list:\t0\n");
+    remove_parents(&path);
+}
+
+#[test]
+fn processor_time_is_shared_by_weight() {
+    let Some(_) = hierarchy("cpu") else { return };
+    let t = Test::new();
+    // Both on one processor, which they alone do not leave idle. Beside each other, so that others weigh on both alike.
+    let of = |shares: u64| {
+        let busy = ["sh", "-c", "while :; do :; done"];
+        let (mut config, path) = limited(&t, &busy, json!({"cpu": {"shares": shares, "cpus": "0"}}));
+        let path = format!("{path}-{shares}");
+        config["linux"]["cgroupsPath"] = json!(format!("/{path}"));
+        let id = t.detached(&config);
+        (t.pid(&id), id, path)
+    };
+    let both = [of(2048), of(512)];
+    let used =
+        |path: &str| read(format!("/sys/fs/cgroup/cpuacct/{path}/cpuacct.usage")).parse::<f64>().unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    let before = both.each_ref().map(|(_, _, path)| used(path));
+    std::thread::sleep(Duration::from_secs(3));
+    let after = both.each_ref().map(|(_, _, path)| used(path));
+    let ratio = (after[0] - before[0]) / (after[1] - before[1]);
+    assert!((2.8..5.7).contains(&ratio), "of four times the shares {ratio} times the time");
+    for (pid, id, path) in both {
+        t.mote(["delete", "--force", &id]).run().ok();
+        common::reap(pid);
+        remove_parents(&path);
+    }
+}
+
+#[test]
+fn reads_and_writes_are_limited_in_bytes_and_in_number() {
+    let Some(_) = hierarchy("blkio") else { return };
+    let t = Test::new();
+    let device = std::os::unix::fs::MetadataExt::dev(&fs::metadata(&t.dir).unwrap());
+    let (major, minor) = (nix::sys::stat::major(device), nix::sys::stat::minor(device));
+    let size = format!("/sys/dev/block/{major}:{minor}/size");
+    if major == 0 || !Path::new(&size).exists() {
+        return common::skipped("the directory of the tests is on no disk");
+    }
+    // What takes no time worth the name takes two seconds.
+    let (read, write) = ("dd if=/mnt/f of=/dev/null iflag=direct", "dd if=/dev/zero of=/mnt/f oflag=direct");
+    for (field, rate, command) in [
+        ("throttleReadBpsDevice", 1 << 20, format!("{read} bs=64k count=32")),
+        ("throttleWriteBpsDevice", 1 << 20, format!("{write} bs=64k count=32")),
+        ("throttleReadIOPSDevice", 20, format!("{read} bs=4k count=40")),
+        ("throttleWriteIOPSDevice", 20, format!("{write} bs=4k count=40")),
+    ] {
+        let limit = json!([{"major": major, "minor": minor, "rate": rate}]);
+        let script = format!("{command} 2>&1 && echo done");
+        let (mut config, path) = limited(&t, &["sh", "-c", &script], json!({"blockIO": {(field): limit}}));
+        config["root"]["readonly"] = json!(false);
+        let bundle = t.bundle(field, &config);
+        let file = bundle.join("rootfs/mnt/f");
+        fs::write(&file, vec![7; 2 << 20]).unwrap();
+        fs::File::open(&file).unwrap().sync_all().unwrap();
+        let began = Instant::now();
+        let out = t.run_bundle(&bundle).run();
+        let took = began.elapsed();
+        assert!(out.ok().ends_with("done\n"), "{out}");
+        assert!(took > Duration::from_millis(1500), "{field}: {took:?}");
+        remove_parents(&path);
+    }
+}
+
+#[test]
 fn the_container_sees_its_own_cgroups_and_cannot_climb() {
     mote_only!("runc 1.1 shows the whole hierarchy of cgroup v2");
     let Some(_) = hierarchy("pids") else { return };

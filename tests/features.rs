@@ -1,4 +1,4 @@
-//! docs/features.md: every row says what mote does, and every Y names tests that there are.
+//! docs/features.md: every row says what mote does, and every Y names tests that there are; as does docs/cgroups.md.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::HashSet;
@@ -60,5 +60,26 @@ fn every_test_that_is_named_is_there() {
         for name in named {
             assert!(there.contains(name), "there is no test {name}: {row:?}");
         }
+    }
+}
+
+/// Every test that docs/cgroups.md names, a check on a device by its words.
+#[test]
+fn every_test_of_cgroups_is_there() {
+    let mut there = HashSet::new();
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for directory in ["tests", "src"] {
+        tests(&top.join(directory), &mut there);
+    }
+    let devices = include_str!("qemu/main.rs");
+    let page = include_str!("../docs/cgroups.md");
+    let names = page.split('`').skip(1).step_by(2);
+    // Options and files of the kernel have fewer words, or a dot.
+    let is_test =
+        |name: &&str| name.matches([' ', '_']).count() >= 3 && (name.contains(' ') || !name.contains('.'));
+    let names: Vec<&str> = names.filter(is_test).collect();
+    assert!(names.len() > 60, "{names:?}");
+    for name in names {
+        assert!(there.contains(name) || devices.contains(&format!("\"{name}\"")), "there is no test {name}");
     }
 }

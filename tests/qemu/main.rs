@@ -171,11 +171,20 @@ const LIMITS: &[&str] = &[
     "the hog was killed, counted and restarted",
 ];
 
-#[test]
-fn pods_are_held_while_one_is_a_fork_bomb_and_one_a_memory_hog() {
-    if let Some(boot) = check("x86_64", "limits", "", LIMITS) {
+fn holds_pods(arch: &str) {
+    if let Some(boot) = check(arch, "limits", "", LIMITS) {
         boot.ends_well();
     }
+}
+
+#[test]
+fn pods_are_held_while_one_is_a_fork_bomb_and_one_a_memory_hog() {
+    holds_pods("x86_64");
+}
+
+#[test]
+fn pods_are_held_while_one_is_a_fork_bomb_and_one_a_memory_hog_on_aarch64() {
+    holds_pods("aarch64");
 }
 
 /// The checks of `device/test/resources/checks.sh`: each field of `linux.resources`.

@@ -235,8 +235,10 @@ fn a_pod_is_limited_as_before_when_its_container_is_restarted() {
         PathBuf::from(own).parent().unwrap().to_owned()
     };
     let most = |group: &Path| std::fs::read_to_string(group.join("pids.max")).unwrap();
-    let end =
-        |row: &Value| kill(Pid::from_raw(row["pid"].as_i64().unwrap() as i32), Signal::SIGKILL).unwrap();
+    let end = |row: &Value| {
+        let pid = i32::try_from(row["pid"].as_i64().unwrap()).unwrap();
+        kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+    };
 
     let row = pods.wait("p/a", "running");
     let (group, limit) = (group(&row), most(&group(&row)));

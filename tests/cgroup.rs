@@ -260,6 +260,37 @@ fn the_container_sees_its_own_cgroups_and_cannot_climb() {
 }
 
 #[test]
+fn the_agents_and_the_cgroups_of_the_host_are_out_of_reach() {
+    let Some(pids) = hierarchy("pids") else { return };
+    let t = Test::new();
+    let before = [pids.join("release_agent"), pids.join("notify_on_release")].map(|file| read(file));
+    // CVE-2022-0492 and what is beside it: an agent of cgroup v1, a mount of one's own, a process moved up, new cgroups.
+    let script = "cd /sys/fs/cgroup || exit 1
+        for f in pids/release_agent */release_agent */notify_on_release pids/cgroup.procs pids/tasks pids/pids.max \
+            pids/../pids/cgroup.procs unified/cgroup.procs unified/cgroup.subtree_control; do
+            ( echo 1 >$f ) 2>/dev/null && echo wrote $f
+        done
+        mkdir pids/x unified/x 2>/dev/null && echo made a cgroup
+        mkdir -p /tmp/m && mount -t cgroup -o pids x /tmp/m 2>/dev/null && echo mounted v1
+        mount -t cgroup2 x /tmp/m 2>/dev/null && echo mounted v2
+        mount -o remount,rw /sys/fs/cgroup/pids 2>/dev/null && echo remounted
+        unshare -Ur true 2>/dev/null && unshare -UrmC sh -c 'mount -t cgroup -o pids x /tmp/m && echo 1 >/tmp/m/release_agent' 2>/dev/null \
+            && echo set an agent from a user namespace
+        echo tried";
+    for namespace in [false, true] {
+        let (mut config, path) = limited(&t, &["sh", "-c", script], json!({"pids": {"limit": 44}}));
+        common::without_namespace(&mut config, "cgroup");
+        if namespace {
+            config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "cgroup"}));
+        }
+        common::add_mount(&mut config, "/tmp", "tmpfs", "tmp", &[]);
+        assert_eq!(t.run(&config).ok(), "tried\n");
+        remove_parents(&path);
+    }
+    assert_eq!([pids.join("release_agent"), pids.join("notify_on_release")].map(|file| read(file)), before);
+}
+
+#[test]
 fn what_the_kernel_or_the_config_cannot_do_is_one_line_and_leaves_nothing() {
     mote_only!("runc says it in other words");
     let Some(_) = hierarchy("memory") else { return };

@@ -1,4 +1,4 @@
-//! docs/features.md: every row says what mote does, and every Y names tests that there are; as does docs/cgroups.md.
+//! docs/features.md: every row says what mote does, and every Y names tests that there are; as do other pages.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::HashSet;
@@ -63,23 +63,33 @@ fn every_test_that_is_named_is_there() {
     }
 }
 
-/// Every test that docs/cgroups.md names, a check on a device by its words.
+/// The tests that a page names, in any place; a check on a device by its words.
+fn named(page: &'static str) -> Vec<&'static str> {
+    // Options and files of the kernel have fewer words, or a dot or a slash.
+    let is_test = |name: &&str| {
+        name.matches([' ', '_']).count() >= 3 && (name.contains(' ') || !name.contains(['.', '/']))
+    };
+    page.split('`').skip(1).step_by(2).filter(is_test).collect()
+}
+
 #[test]
-fn every_test_of_cgroups_is_there() {
+fn every_test_that_other_pages_name_is_there() {
     let mut there = HashSet::new();
     let top = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for directory in ["tests", "src"] {
+    for directory in ["tests", "src", "init"] {
         tests(&top.join(directory), &mut there);
     }
     let devices = include_str!("qemu/main.rs");
-    let page = include_str!("../docs/cgroups.md");
-    let names = page.split('`').skip(1).step_by(2);
-    // Options and files of the kernel have fewer words, or a dot.
-    let is_test =
-        |name: &&str| name.matches([' ', '_']).count() >= 3 && (name.contains(' ') || !name.contains('.'));
-    let names: Vec<&str> = names.filter(is_test).collect();
-    assert!(names.len() > 60, "{names:?}");
-    for name in names {
-        assert!(there.contains(name) || devices.contains(&format!("\"{name}\"")), "there is no test {name}");
+    let pages = [
+        ("cgroups.md", include_str!("../docs/cgroups.md")),
+        ("security.md", include_str!("../docs/security.md")),
+    ];
+    for (page, text) in pages {
+        let names = named(text);
+        assert!(names.len() > 60, "{page}: {names:?}");
+        for name in names {
+            let check = devices.contains(&format!("\"{name}\""));
+            assert!(there.contains(name) || check, "{page}: there is no test {name}");
+        }
     }
 }

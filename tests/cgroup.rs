@@ -263,7 +263,7 @@ fn the_container_sees_its_own_cgroups_and_cannot_climb() {
 fn the_agents_and_the_cgroups_of_the_host_are_out_of_reach() {
     let Some(pids) = hierarchy("pids") else { return };
     let t = Test::new();
-    let before = [pids.join("release_agent"), pids.join("notify_on_release")].map(|file| read(file));
+    let before = [pids.join("release_agent"), pids.join("notify_on_release")].map(read);
     // CVE-2022-0492 and what is beside it: an agent of cgroup v1, a mount of one's own, a process moved up, new cgroups.
     let script = "cd /sys/fs/cgroup || exit 1
         for f in pids/release_agent */release_agent */notify_on_release pids/cgroup.procs pids/tasks pids/pids.max \
@@ -287,7 +287,7 @@ fn the_agents_and_the_cgroups_of_the_host_are_out_of_reach() {
         assert_eq!(t.run(&config).ok(), "tried\n");
         remove_parents(&path);
     }
-    assert_eq!([pids.join("release_agent"), pids.join("notify_on_release")].map(|file| read(file)), before);
+    assert_eq!([pids.join("release_agent"), pids.join("notify_on_release")].map(read), before);
 }
 
 #[test]

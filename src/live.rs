@@ -2,6 +2,10 @@
 
 use std::path::Path;
 
+mod mounts;
+
+pub use mounts::change as change_mounts;
+
 use crate::cgroup::{Cgroup, Cgroups};
 use crate::container::gone;
 use crate::error::{Error, Result};

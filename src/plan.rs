@@ -11,7 +11,7 @@ use nix::sched::CloneFlags;
 use crate::cgroup::{Cgroups, Place, Resources, Setting};
 use crate::error::Wrong;
 use crate::json::{List, Str};
-use crate::seccomp::{Filter, Wish};
+use crate::seccomp::{Filter, Wish, raw};
 use crate::spec::{self, Spec};
 use crate::stage::Asks;
 use crate::strings::{Refused, Strings};
@@ -32,7 +32,7 @@ pub mod sysctl;
 mod timens;
 
 pub use hooks::{Hook, Hooks, KINDS as HOOK_KINDS, When, plan as plan_hooks};
-pub use mounts::{Kind, Mount, Specials};
+pub use mounts::{Kind, Mount, Specials, later as later_mounts};
 pub use netdevices::NetDevice;
 pub use nodes::Node;
 pub use process::{CapabilitySets, Process, path_of, plan as process};
@@ -240,6 +240,15 @@ pub fn make<'a>(
     process.seccomp =
         Filter::new(spec.linux.seccomp.as_ref(), overrides.seccomp, process.capabilities.bounding)
             .map_err(|wrong| Wrong::new((format!("linux.seccomp.{}", wrong.0), wrong.1)))?;
+    if let (Some((key, program)), None) =
+        (spec.annotations.iter().find(|(key, _)| *key == raw::ANNOTATION), overrides.seccomp)
+    {
+        let field = format!("annotations[\"{key}\"]");
+        if process.seccomp.is_some() {
+            return wrong(field, "linux.seccomp has a profile already; expected one of both");
+        }
+        process.seccomp = Some(raw::read(*program).map_err(|why| (field, why.to_owned()))?);
+    }
     let asks = Asks {
         maps: new_namespaces.contains(CloneFlags::CLONE_NEWUSER),
         container: hooks.any(&[When::Prestart, When::CreateRuntime]),

@@ -625,6 +625,33 @@ fn completed(t: &Test, script: &std::path::Path, words: &[&str]) -> Vec<String> 
 }
 
 #[test]
+fn info_says_what_this_host_has() {
+    mote_only!("runc has no such command");
+    let t = Test::new();
+    let out = t.mote(["info"]).run();
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let memory = std::fs::read_to_string("/proc/meminfo").unwrap();
+    let memory = memory.lines().next().unwrap().split_once(':').unwrap().1.trim().to_owned();
+    for (name, words) in [
+        ("version", format!("{}, commit ", env!("CARGO_PKG_VERSION"))),
+        ("kernel", format!("Linux {}, {}", release.trim(), std::env::consts::ARCH)),
+        ("memory", memory),
+        ("namespaces", "pid network ipc uts mount user".to_owned()),
+        ("seccomp", "yes".to_owned()),
+    ] {
+        let line = out.ok().lines().find(|line| line.starts_with(name));
+        assert!(line.is_some_and(|line| line.contains(&words)), "{name}: {words}: {out}");
+    }
+    // The hierarchies of this host, each where it is mounted.
+    let own = std::fs::read_to_string("/proc/self/cgroup").unwrap();
+    for name in own.lines().filter_map(|line| line.split(':').nth(1)).filter(|name| !name.is_empty()) {
+        let name = name.trim_start_matches("name=");
+        assert!(out.ok().contains(&format!(" /sys/fs/cgroup/{name} {name}\n")), "{name}: {out}");
+    }
+    t.mote(["info", "x"]).run().fails_saying(&["info: expected no arguments"]);
+}
+
+#[test]
 fn bash_completes_commands_options_values_and_containers() {
     mote_only!("its own command");
     let t = Test::new();

@@ -6,8 +6,9 @@ mod common;
 
 use common::{Running, Test, spec};
 use serde_json::{Value, json};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -375,6 +376,53 @@ fn a_listener_answers_for_a_profile_of_several_filters() {
         assert!(answering.wait().ok().contains(&format!("call {GETPPID} 41")));
         std::fs::remove_file(&socket).unwrap();
     }
+}
+
+/// Base64 of a program that answers `errno` to one call and allows all others.
+fn raw(call: u32, errno: u32) -> String {
+    let instructions: [(u16, u8, u8, u32); 4] =
+        [(0x20, 0, 0, 0), (0x15, 0, 1, call), (0x06, 0, 0, 0x0005_0000 | errno), (0x06, 0, 0, 0x7fff_0000)];
+    let bytes = instructions
+        .iter()
+        .flat_map(|(code, jt, jf, k)| [&code.to_le_bytes()[..], &[*jt, *jf], &k.to_le_bytes()].concat());
+    let out = Command::new("base64").arg("-w0").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut out = out;
+    out.stdin.take().unwrap().write_all(&bytes.collect::<Vec<_>>()).unwrap();
+    String::from_utf8(out.wait_with_output().unwrap().stdout).unwrap()
+}
+
+#[test]
+fn a_program_that_is_given_raw_is_loaded() {
+    mote_only!("runc knows no such annotation");
+    const ANNOTATION: &str = "run.oci.seccomp_bpf_data";
+    let t = Test::new();
+    let (mkdir, sync) = (83, 162);
+    let mut config =
+        spec(&["sh", "-c", "mkdir /dev/shm/x 2>&1; grep -E 'Seccomp(_filters)?:' /proc/self/status"]);
+    config["annotations"] = json!({ (ANNOTATION): raw(mkdir, 13) });
+    let out = t.run(&config);
+    assert!(out.stdout.contains("ermission denied"), "{out}");
+    assert!(out.stdout.contains("Seccomp:\t2\nSeccomp_filters:\t1\n"), "{out}");
+    config["annotations"] = json!({ (ANNOTATION): raw(sync, 13) });
+    assert!(t.run(&config).ok().starts_with("Seccomp:"));
+    // It holds for what comes later, too.
+    config["annotations"] = json!({ (ANNOTATION): raw(mkdir, 13) });
+    config["process"]["args"] = json!(["sleep", "1000"]);
+    let id = t.detached(&config);
+    let said = t.mote(["exec", &id, "sh", "-c", "mkdir /dev/shm/x 2>&1"]).run();
+    assert!(said.stdout.contains("ermission denied"), "{said}");
+
+    // The kernel checks it; nothing takes a profile away.
+    config["process"]["args"] = json!(["true"]);
+    for wrong in ["", "AAAA", "?", &"A".repeat(12)] {
+        config["annotations"] = json!({ (ANNOTATION): wrong });
+        t.run(&config).fails_saying(&["annotations[\"run.oci.seccomp_bpf_data\"]", "expected base64"]);
+    }
+    config["annotations"] = json!({ (ANNOTATION): "/////////+8=" });
+    t.run(&config).fails_saying(&["seccomp", "invalid argument"]);
+    config["annotations"] = json!({ (ANNOTATION): raw(mkdir, 13) });
+    config["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ERRNO"});
+    t.run(&config).fails_saying(&["annotations[\"run.oci.seccomp_bpf_data\"]", "expected one of both"]);
 }
 
 #[test]

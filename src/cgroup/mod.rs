@@ -154,7 +154,7 @@ impl Cgroups {
     }
 
     /// The names of the controllers of cgroup v2.
-    fn controllers(&self) -> &str {
+    pub fn controllers(&self) -> &str {
         self.controllers.get_or_init(|| {
             self.v2.as_ref().and_then(|v2| get(v2.as_fd(), "cgroup.controllers").ok()).unwrap_or_default()
         })

@@ -21,9 +21,11 @@ pub mod events;
 pub mod exec;
 mod features;
 mod help;
+mod info;
 mod kill;
 mod list;
 mod log;
+mod mounts;
 pub mod options;
 mod pause;
 pub mod ps;
@@ -96,8 +98,10 @@ const COMMANDS: Commands = &[
     &events::COMMAND,
     &exec::COMMAND,
     &features::COMMAND,
+    &info::COMMAND,
     &kill::COMMAND,
     &list::COMMAND,
+    &mounts::COMMAND,
     &pause::PAUSE,
     &ps::COMMAND,
     &pause::RESUME,

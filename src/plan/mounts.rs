@@ -113,6 +113,26 @@ pub fn plan<'a>(
     Ok(mounts)
 }
 
+/// Checks and resolves mounts for a container that runs. What takes more than a place in its mount namespace is for create alone.
+pub fn later<'a>(
+    entries: &[spec::Mount<'_>],
+    bundle: &Path,
+    strings: &mut Strings<'a>,
+) -> Checked<Vec<Mount<'a>>> {
+    let check = |(i, entry): (usize, &spec::Mount<'_>)| {
+        let index = u16::try_from(i).map_err(|_| ("mounts".to_owned(), "more than 65536".to_owned()))?;
+        let (mount, idmap) = one(entry, bundle, index, strings)?;
+        if idmap.is_some() || mount.special.copy_symlink || entry.kind == "cgroup" {
+            return wrong(
+                format!("mounts[{i}]"),
+                "mapped ids, copy-symlink and type cgroup are for the creation of a container",
+            );
+        }
+        Ok(mount)
+    };
+    entries.iter().enumerate().map(check).collect()
+}
+
 /// Checks and resolves one entry.
 fn one<'a>(
     entry: &spec::Mount<'_>,

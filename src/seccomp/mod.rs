@@ -10,6 +10,7 @@ pub mod explain;
 pub mod names;
 pub mod notify;
 pub mod profile;
+pub mod raw;
 pub mod split;
 
 use crate::error::Wrong;

@@ -41,8 +41,8 @@ pub const COMMAND: Command = Command {
     run,
 };
 
-/// How long the log may take to have the last lines.
-const LAST: std::time::Duration = std::time::Duration::from_millis(700);
+/// How long the log may take to have the last lines: milliseconds.
+const LAST: u16 = 2_000;
 
 fn run(context: &Context<'_>) -> Result<i32> {
     let (pod, container) = super::target(context)?;
@@ -83,7 +83,8 @@ fn run(context: &Context<'_>) -> Result<i32> {
     // What is answered to the first line is not to be missed. Without a printer there is an end to wait for.
     let _ = read(&wait, &mut [0]);
     let result = forward(ended.as_fd(), typed);
-    std::thread::sleep(LAST);
+    // It ends with the run's last line, unless nobody writes the log any more.
+    let _ = poll(&mut [PollFd::new(printer.as_fd(), PollFlags::POLLIN)], PollTimeout::from(LAST));
     let _ = pidfd_send_signal(printer.as_fd(), libc::SIGTERM); // it may have ended
     result.map(|()| 0)
 }

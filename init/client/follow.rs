@@ -85,11 +85,11 @@ impl<'d> Follow<'d> {
         Ok(())
     }
 
-    /// Gives `take` what there is from here on of `reader`, and of the files that follow it, for as long as somebody wants it.
+    /// Gives `take` what there is from here on of `reader`, and of the files that follow it, for as long as it wants more.
     pub fn run(
         mut self,
         reader: Option<Reader>,
-        take: &mut dyn FnMut(&mut Reader) -> Result<()>,
+        take: &mut dyn FnMut(&mut Reader) -> Result<bool>,
     ) -> Result<()> {
         let mut reader = reader;
         // The file that is read, or was: its inode while it has one of its own, and when it was written last.
@@ -105,7 +105,9 @@ impl<'d> Follow<'d> {
             let next = self.next(ours)?;
             if let Some(current) = &mut reader {
                 shortened(current)?;
-                take(current)?;
+                if !take(current)? {
+                    return Ok(());
+                }
             }
             if next.is_some() {
                 reader = next;

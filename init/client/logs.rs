@@ -78,7 +78,8 @@ fn run(context: &Context<'_>) -> Result<i32> {
     // One that is there and has printed nothing so far has no log.
     let silent = |row: &Packet| row.is("pod", pod.as_str()) && row.is("container", container.as_str());
     let silent = !dir.exists() && ps::ask(&host).is_ok_and(|there| there.containers.iter().any(silent));
-    print(&dir, context.options.has("follow"), silent, tail.transpose()?, filter, &|| ()).map(|()| 0)
+    let until = context.options.has("follow").then_some(Until::NobodyReads);
+    print(&dir, until, silent, tail.transpose()?, filter, &|| ()).map(|()| 0)
 }
 
 /// Which lines are printed, and how.
@@ -128,9 +129,18 @@ fn count_runs(dir: &Path) -> Result<usize> {
     Ok(out.runs)
 }
 
-/// Prints what comes from now on, which is when `ready` is called. Returns a failure alone.
+/// Prints what comes from now on, which is when `ready` is called, until a run ends.
 pub fn follow(dir: &Path, ready: &dyn Fn()) -> Result<()> {
-    print(dir, true, true, Some(0), Filter::default(), ready)
+    print(dir, Some(Until::RunEnds), true, Some(0), Filter::default(), ready)
+}
+
+/// How long a log is followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Until {
+    /// Over the runs, for as long as somebody reads.
+    NobodyReads,
+    /// To the end of the run that prints now.
+    RunEnds,
 }
 
 /// The files of one container, oldest first.
@@ -152,7 +162,7 @@ pub fn files(dir: &Path) -> Result<Vec<PathBuf>> {
 /// `silent` says that there may be no log.
 fn print(
     dir: &Path,
-    follow: bool,
+    until: Option<Until>,
     silent: bool,
     tail: Option<usize>,
     filter: Filter,
@@ -160,7 +170,7 @@ fn print(
 ) -> Result<()> {
     let mut out = Output::new(tail, filter);
     // Before the first look, so that nothing falls between the two.
-    let follow = follow.then(|| Follow::new(dir)).transpose()?;
+    let follow = until.map(|_| Follow::new(dir)).transpose()?;
     let mut reader = None;
     let files = match files(dir) {
         Err(_) if silent && !dir.exists() => Vec::new(),
@@ -175,8 +185,12 @@ fn print(
     }
     out.end_of_tail()?;
     ready();
+    let ends = out.ends;
     match follow {
-        Some(follow) => follow.run(reader, &mut |reader| out.copy(reader)),
+        Some(follow) => follow.run(reader, &mut |reader| {
+            out.copy(reader)?;
+            Ok(until != Some(Until::RunEnds) || out.ends == ends)
+        }),
         None => Ok(()),
     }
 }
@@ -195,6 +209,8 @@ struct Output {
     /// How many runs have ended so far that had a line, and whether the present one has.
     runs: usize,
     has_line: bool,
+    /// How many have ended.
+    ends: usize,
     /// Whether what comes goes on with a line.
     within: bool,
 }
@@ -202,7 +218,16 @@ struct Output {
 impl Output {
     fn new(tail: Option<usize>, filter: Filter) -> Self {
         let tail = tail.map(|n| (n, VecDeque::new()));
-        Self { tail, line: Vec::new(), piece: Vec::new(), filter, runs: 0, has_line: false, within: false }
+        Self {
+            tail,
+            line: Vec::new(),
+            piece: Vec::new(),
+            filter,
+            runs: 0,
+            has_line: false,
+            ends: 0,
+            within: false,
+        }
     }
 
     /// Prints what can be read.
@@ -214,6 +239,7 @@ impl Output {
             let line = std::mem::take(&mut self.line);
             match cri::parse(&line) {
                 Some(piece) if piece.end => {
+                    self.ends += 1;
                     self.runs += usize::from(std::mem::take(&mut self.has_line));
                 }
                 Some(piece) => {

@@ -1,10 +1,12 @@
 //! Pins made, adopted, spoilt and removed.
 
 use std::fs::{self, File};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 
 use mote::pin;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
 
@@ -243,6 +245,25 @@ fn a_namespace_that_is_held_open_survives_the_loss_of_its_pin() {
             assert!(made.new);
         });
         pin::unpin(dir, "web").unwrap();
+        nothing_is_left(dir);
+    });
+}
+
+#[test]
+fn a_namespace_that_is_held_open_is_kept_over_an_execve_and_can_be_joined() {
+    privately(|dir| {
+        let made = ensure(dir, "web");
+        child(|| {
+            let held = pin::find(&NET, dir, "web").unwrap().unwrap();
+            fcntl(&held.fd, FcntlArg::F_SETFD(FdFlag::empty())).unwrap();
+            pin::unpin(dir, "web").unwrap();
+            let number = held.fd.as_raw_fd();
+            let is = |path: &str| format!("[ $(stat -Lc %i {path}) = {made} ]");
+            let (there, inside) = (is(&format!("/proc/self/fd/{number}")), is("/proc/self/ns/net"));
+            let script = format!("{there} && nsenter --net=/proc/self/fd/{number} sh -c '{inside}'");
+            let error = Command::new("sh").args(["-c", &script]).exec();
+            panic!("{error}");
+        });
         nothing_is_left(dir);
     });
 }

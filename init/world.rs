@@ -3,11 +3,10 @@
 //!
 //! `supervise.rs` decides, this file carries out: an event goes in, the action comes back and is done at once.
 
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::sync::Mutex;
+use std::os::fd::{AsFd as _, BorrowedFd};
 
 use mote::sys::process::{pidfd_open, pidfd_send_signal};
-use mote::sys::wait::{self, Ended, How};
+use mote::sys::wait::{self, Ended};
 use mote::{error, info, warn};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
@@ -15,131 +14,25 @@ use nix::unistd::Pid;
 
 use crate::control::Control;
 use crate::history::{self, History, Record, What};
-use crate::limits;
 use crate::line::Line;
 use crate::live::{self, Live};
-use crate::logs::{self, Logs, Pipe};
-use crate::manifest::{AFTER_BYTES, RestartPolicy};
-use crate::name::Name;
-use crate::namespaces;
+use crate::logs::{self, Logs};
+use crate::manifest::RestartPolicy;
 use crate::order;
 use crate::paths::Paths;
 use crate::pods;
 use crate::poll::{Poll, Token};
 use crate::power::{self, Kind, Power};
 use crate::start::{self, Report};
-use crate::stdin::Stdin;
 use crate::supervise::pod::{self, Phase, View};
-use crate::supervise::{self, Action, Conf, Event, Halt, NEVER, Outcome, State, Status, Task, Unit};
+use crate::supervise::{self, Action, Event, Halt, NEVER, Outcome, State, Status, Task};
 use crate::task;
-use crate::tty::Tty;
-use mote::board::{MAX_CONTAINERS, MAX_PODS};
+use mote::board::MAX_CONTAINERS;
 
-/// Why a pod or a start failed.
-pub type Reason = Line<200>;
+mod ends;
+mod rows;
 
-/// A pod as PID 1 knows it.
-#[derive(Debug)]
-pub struct PodRow {
-    /// Its name; of a manifest that could not be read, the file's.
-    pub name: Line<63>,
-    /// The manifest, below the manifest directory.
-    pub file: heapless::String<FILE_BYTES>,
-    /// Why it is not run at all.
-    pub failed: Option<Reason>,
-    /// From SIGTERM to SIGKILL.
-    pub grace_ms: u64,
-    /// When its containers are started again.
-    pub policy: RestartPolicy,
-    /// The pods that it comes after, with a blank between.
-    pub after: heapless::String<AFTER_BYTES>,
-    /// Whether its containers may run: what it comes after is there.
-    pub begun: bool,
-    /// With what grace it is being ended.
-    pub stop: Option<u64>,
-    /// Whether it is to run again once it has ended.
-    pub again: bool,
-    /// Whether it is to be forgotten once it has ended.
-    pub leaving: bool,
-    /// The child that removes what it has left; 0: none is at work.
-    pub cleaner: i32,
-    /// What the text of its manifest comes to, as it was accepted.
-    pub hash: u64,
-    /// What is wrong with its manifest as it is now.
-    pub wrong: Option<Reason>,
-    /// The number of its network namespace, once known; 0 before.
-    pub netns: u64,
-    /// Whether its containers may use the control socket.
-    pub control: bool,
-    /// Its namespaces, held open.
-    pub held: namespaces::Held,
-}
-
-impl PodRow {
-    /// Holds its namespaces open, those of the device aside.
-    pub fn hold(&mut self, paths: &Paths) {
-        if self.netns != 0 {
-            namespaces::hold(paths, self.name.as_str(), self.netns, &mut self.held);
-        }
-    }
-}
-
-/// The longest file name of a manifest.
-pub const FILE_BYTES: usize = 100;
-
-/// A container as PID 1 knows it.
-#[derive(Debug)]
-pub struct UnitRow {
-    /// Its pod's place in the table.
-    pub pod: usize,
-    /// Its name in the pod.
-    pub name: Name,
-    /// What the manifest says about its life.
-    pub conf: Conf,
-    /// Where its life stands.
-    pub unit: Unit,
-    /// Since when that has been its state.
-    pub changed_ms: u64,
-    /// The probes and hooks at work for it, each at its number.
-    pub tasks: [Option<task::Running>; Task::COUNT],
-    /// The starter at work for it.
-    pub starter: Option<Starter>,
-    /// Whether it waits for its turn to have one.
-    pub queued: bool,
-    /// Its process, while there is one.
-    pub pidfd: Option<OwnedFd>,
-    /// Its standard input.
-    pub stdin: Stdin,
-    /// Its terminal; standard input, output and error then.
-    pub tty: Tty,
-    /// Its standard output.
-    pub out: Pipe,
-    /// Its standard error.
-    pub err: Pipe,
-    /// Why it could not be started, last time.
-    pub reason: Option<Reason>,
-    /// The child that removes what it has left; 0: none is at work.
-    pub forgetter: i32,
-    /// When it was started last, in nanoseconds since 1970; 0 before.
-    pub started_ns: u64,
-    /// Whether the end of this run has been recorded.
-    pub recorded: bool,
-    /// How many of its processes the OOM killer has ended, in all runs whose end is recorded.
-    pub oom_kills: u64,
-}
-
-/// A starter child at work.
-#[derive(Debug)]
-pub struct Starter {
-    /// Its number, to know it again when it is reaped.
-    pub pid: i32,
-    /// To kill it.
-    pub pidfd: OwnedFd,
-    /// Where its report comes from.
-    pub report: OwnedFd,
-    /// When it began.
-    pub since_ms: u64,
-}
+pub use rows::{FILE_BYTES, PodRow, Pods, Reason, Starter, TABLES, UnitRow, Units};
 
 /// How many starters are at work at once. When hundreds of containers end together, hundreds of starters would leave no processor
 /// to whoever asks PID 1 what is going on.
@@ -147,16 +40,6 @@ const STARTERS: usize = 8;
 
 /// A starter that has been at work for longer waits for something else than a processor, and keeps nobody waiting.
 const SLOW_MS: u64 = 1_000;
-
-/// All pods, the failed ones included.
-pub type Pods = heapless::Vec<PodRow, MAX_PODS>;
-
-/// All containers.
-pub type Units = heapless::Vec<UnitRow, MAX_CONTAINERS>;
-
-/// The two large tables. Locked once, by PID 1, for good; a mutex only because a static needs one. Empty they are all
-/// zeros, so they take no room in the file.
-pub static TABLES: Mutex<(Pods, Units)> = Mutex::new((heapless::Vec::new(), heapless::Vec::new()));
 
 /// How long after the kernel's start the boot waits for slow containers.
 pub const BOOT_MS: u64 = 15_000;
@@ -383,18 +266,6 @@ impl<'t> World<'t> {
         }
     }
 
-    /// Whether `ended` was a probe or a hook.
-    fn task_ended(&mut self, ended: Ended, now_ms: u64) -> bool {
-        let find = |row: &UnitRow| {
-            row.tasks.iter().position(|task| task.as_ref().is_some_and(|task| task.pid == ended.pid))
-        };
-        let found = self.units.iter().enumerate().find_map(|(i, row)| Some((i, find(row)?)));
-        let Some((i, Some(task))) = found.map(|(i, k)| (i, Task::ALL.get(k).copied())) else { return false };
-        self.set_task(i, task, None);
-        self.event(i, Event::TaskEnded(task, task::outcome(ended.how)), now_ms);
-        true
-    }
-
     /// Logs what has become of container `i`.
     fn tell(&self, i: usize, now_ms: u64) {
         let Some(row) = self.units.get(i) else { return };
@@ -425,115 +296,6 @@ impl<'t> World<'t> {
     /// The name of pod `i`.
     pub fn pod_name(&self, i: usize) -> &str {
         self.pods.get(i).map_or("", |pod| pod.name.as_str())
-    }
-
-    /// A child has been reaped.
-    pub fn ended(&mut self, ended: Ended, now_ms: u64) {
-        if self.unit_ended(ended, now_ms)
-            || self.task_ended(ended, now_ms)
-            || logs::ended(self, ended.pid, now_ms)
-            || live::ended(self, ended.pid, now_ms)
-            || live::cleaned(self, ended.pid, now_ms)
-            || self.power.ended(ended, now_ms)
-        {
-            return;
-        }
-        if let Some(row) = self.units.iter_mut().find(|row| row.forgetter == ended.pid) {
-            row.forgetter = 0;
-            let p = row.pod;
-            return self.settle(p, now_ms);
-        }
-        let starter = |row: &UnitRow| row.starter.as_ref().is_some_and(|starter| starter.pid == ended.pid);
-        if let Some(i) = self.units.iter().position(starter) {
-            self.report(i, now_ms); // written before it ended, if at all
-            if self.units.get(i).is_some_and(starter) {
-                let reason = match ended.how {
-                    How::Code(code) => Line::of(format_args!("its starter ended with code {code}")),
-                    How::Signal(signal) => {
-                        Line::of(format_args!("its starter was killed by signal {signal}"))
-                    }
-                };
-                self.start_failed(i, reason, now_ms);
-            }
-            return;
-        }
-        // An orphan; or a container that has ended before its starter has told of it. It is put down first: a report that has come
-        // since is looked up there.
-        if self.strangers.is_full() {
-            self.strangers.pop_front();
-        }
-        let _ = self.strangers.push_back(ended); // there is room
-        for i in 0..self.units.len() {
-            self.report(i, now_ms);
-        }
-        if self.units.iter().all(|row| row.starter.is_none()) {
-            self.strangers.clear(); // nobody is left to whom it could belong
-        }
-    }
-
-    /// Whether `ended` was the process of a container.
-    fn unit_ended(&mut self, ended: Ended, now_ms: u64) -> bool {
-        let Some(i) = self.units.iter().position(|row| row.unit.pid() == Some(ended.pid)) else {
-            return false;
-        };
-        self.exited(i, ended.how.into(), now_ms);
-        true
-    }
-
-    /// A child is about to be reaped: if it is a container's, its end is recorded first.
-    pub fn will_end(&mut self, ended: Ended) {
-        if let Some(i) = self.units.iter().position(|row| row.unit.pid() == Some(ended.pid)) {
-            self.record_end(i, ended.how.into());
-        }
-    }
-
-    /// Records the end of this run of container `i`, once.
-    fn record_end(&mut self, i: usize, status: Status) {
-        if self.units.get(i).is_none_or(|row| row.recorded) {
-            return;
-        }
-        // Before its cgroup goes, which counts them.
-        let killed = self.oom_kills_now(i);
-        if let Some(row) = self.units.get_mut(i) {
-            row.oom_kills += killed;
-            row.recorded = true;
-        }
-        let (code, signal) = match status {
-            Status::Code(code) => (code, 0),
-            Status::Signal(signal) => (-1, signal),
-            Status::Unknown => (-1, 0),
-        };
-        let Self { pods, units, history, .. } = self;
-        let Some(row) = units.get(i) else { return };
-        let oom_kills = u32::try_from(killed).unwrap_or(u32::MAX);
-        let record = Record { code, signal, oom_kills, ..record(pods, row, What::Exited) };
-        history.add(self.paths.events, &record);
-        if killed > 0 {
-            warn!("{}/{}: out of memory: {killed} of its processes killed", record.pod, record.container);
-        }
-    }
-
-    /// Records what has happened to container `i`.
-    fn note(&mut self, i: usize, kind: What) {
-        let Self { pods, units, history, .. } = self;
-        let Some(row) = units.get(i) else { return };
-        let reason = row.reason.as_ref().map_or("", |reason| reason.as_str());
-        history.add(self.paths.events, &Record { reason, ..record(pods, row, kind) });
-    }
-
-    fn exited(&mut self, i: usize, status: Status, now_ms: u64) {
-        self.record_end(i, status);
-        if let Some(row) = self.units.get_mut(i) {
-            row.pidfd = None;
-        }
-        logs::flush(self, i);
-        self.event(i, Event::Exited(status), now_ms);
-    }
-
-    /// How many processes of container `i` the OOM killer has ended in this run.
-    pub fn oom_kills_now(&self, i: usize) -> u64 {
-        let row = self.units.get(i).filter(|row| row.unit.pid().is_some() && !row.recorded);
-        row.map_or(0, |row| limits::oom_kills(self.paths, self.pod_name(row.pod), row.name.as_str()))
     }
 
     fn start_failed(&mut self, i: usize, reason: Reason, now_ms: u64) {

@@ -172,10 +172,10 @@ fn path(paths: &Paths, name: Option<&str>) -> CString {
     CString::new(text).unwrap_or_default() // checked names
 }
 
-/// Whether there is a cgroup of pod `name`.
+/// Whether there is a cgroup of pod `name`, in every hierarchy.
 pub fn is_prepared(paths: &Paths, cgroups: &Cgroups, name: &str) -> Result<bool> {
-    let cgroup = cgroups.open(&Place { path: &path(paths, Some(name)), every: true })?;
-    Ok(cgroup.at(memory_max(cgroups).0).is_some())
+    let place = Place { path: &path(paths, Some(name)), every: true };
+    cgroups.open(&place).map(|cgroup| cgroups.is_whole(&cgroup, &place))
 }
 
 /// Makes the cgroup of pod `name` with its limits, in that of all pods with theirs.

@@ -9,7 +9,10 @@ pub use mounts::change as change_mounts;
 use crate::cgroup::{Cgroup, Cgroups};
 use crate::container::gone;
 use crate::error::{Error, Result};
+use crate::json::{self, List, Str};
+use crate::object;
 use crate::plan::resources;
+use crate::resctrl;
 use crate::spec::Resources;
 use crate::state::{Entry, Id, Record, Status, Store};
 
@@ -47,6 +50,22 @@ pub fn update(root: &Path, id: &Id, limits: &Resources<'_>, file: &str, at: &str
         plan = resources::update(limits, at, &cgroups, &now).map_err(wrong)?;
     }
     cgroups.apply(&plan, &record.place(), &cgroup, true)
+}
+
+object! {
+    /// What is kept of `linux.intelRdt`.
+    struct Kept<'a> { rdt: List<Str<'a>> = "rdt" }
+}
+
+/// Gives a container's group of resctrl other schemata.
+pub fn update_rdt(root: &Path, id: &Id, schemata: &str) -> Result<()> {
+    let (_entry, record) = lock(root, id)?;
+    if record.status_now() == Status::Stopped {
+        return Err(Error::container(id.as_str(), "container not running"));
+    }
+    let broken = |flaw: json::Flaw| Error::config("state.json", format!("kept.{}", flaw.field), flaw.why);
+    let kept: Kept<'_> = json::parse(record.kept.as_bytes()).map_err(broken)?;
+    resctrl::update(&kept.rdt, schemata)
 }
 
 /// Stops every process of a container, or lets them go on.

@@ -36,7 +36,7 @@ pub use mounts::{Kind, Mount, Specials, later as later_mounts};
 pub use netdevices::NetDevice;
 pub use nodes::Node;
 pub use process::{CapabilitySets, Process, path_of, plan as process};
-pub use rdt::Rdt;
+pub use rdt::{Rdt, schemata as rdt_schemata};
 pub use scheduling::{NumberSet, Scheduling, plan as scheduling};
 
 /// The result of checking a field.

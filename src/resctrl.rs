@@ -66,6 +66,24 @@ pub fn tasks(groups: &[Str<'_>]) -> Result<Vec<OwnedFd>> {
     }
 }
 
+/// Changes what a container's group, the first of `groups`, may use.
+pub fn update(groups: &[Str<'_>], schemata: &str) -> Result<()> {
+    let group = groups
+        .first()
+        .ok_or_else(|| Error::usage(format_args!("linux.intelRdt: the container has no group")))?;
+    change(&open().during("open", MOUNT)?, &group.decode(), schemata)
+}
+
+fn change(root: &OwnedFd, group: &str, schemata: &str) -> Result<()> {
+    let path = format!("{group}/schemata");
+    let file = openat(root, path.as_str(), OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty());
+    // One that is written as a whole and refused changes nothing that stands before what is wrong.
+    file.and_then(|file| write(file, schemata.as_bytes())).map(drop).map_err(|errno| {
+        let said = last_status(root.as_fd()).map(|said| format!(" ({said})")).unwrap_or_default();
+        Error::child(format_args!("linux.intelRdt: group \"{group}\": write schemata{said}"), errno)
+    })
+}
+
 /// Removes a group that goes with its container. One that is gone is fine.
 pub fn remove(own: &CStr) {
     if let (false, Ok(root)) = (own.is_empty(), open()) {
@@ -258,6 +276,16 @@ mod tests {
         let error = make(root, &new).unwrap_err().to_string();
         assert!(error.contains("(mask f00f has non-consecutive 1-bits)"), "{error}");
         assert!(!path.join("c1").exists());
+        fs::remove_dir_all(path).unwrap();
+    }
+
+    #[test]
+    fn schemata_of_a_group_are_changed_later() {
+        let (path, root) = fake("change");
+        change(&root, "gold", "L3:0=f\n").unwrap();
+        assert!(fs::read_to_string(path.join("gold/schemata")).unwrap().starts_with("L3:0=f\n"));
+        let error = change(&root, "silver", "L3:0=f\n").unwrap_err().to_string();
+        assert!(error.contains("group \"silver\": write schemata (mask f00f"), "{error}");
         fs::remove_dir_all(path).unwrap();
     }
 

@@ -312,8 +312,12 @@ impl Failure {
             Stage::OomScore => write!(what, "process.oomScoreAdj"),
             Stage::Label => {
                 let (field, path) = label::FILES.get(item).copied().unwrap_or_default();
+                let labels = &process.labels;
+                let label = if item < 2 { labels.apparmor } else { labels.selinux };
+                let label = text(label.unwrap_or_default());
+                let label = label.strip_prefix("exec ").unwrap_or(&label);
                 // Podman knows a refused label by the path in back quotes.
-                write!(what, "{field}: write `/proc/{}`", text(path))
+                write!(what, "{field} \"{label}\": write `/proc/{}`", text(path))
             }
             Stage::Terminal => write!(what, "process.terminal: open a pseudoterminal in the container"),
             Stage::Rlimit => write!(what, "process.rlimits[{item}]"),

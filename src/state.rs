@@ -152,11 +152,17 @@ impl Store {
     }
 
     /// What is known about a container. Of one that is being made nothing is before its process is at work, and its program
-    /// may be the first to tell of it: waits for the create then.
+    /// may be the first to tell of it: waits for the state until the create has written it, or has ended. Not for its end: its hooks may
+    /// take for ever.
     pub fn record(&self, id: &Id) -> Result<Record> {
-        let mut entry = self.find(id)?;
-        if entry.is_without_state() {
-            entry.lock()?;
+        /// Milliseconds, of which a create that is not held up takes a few.
+        const LONGEST: u32 = 10_000;
+        let entry = self.find(id)?;
+        for _ in 0..LONGEST {
+            if !entry.is_without_state() || !file::is_locked(entry.directory()) {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(1));
         }
         entry.load()
     }

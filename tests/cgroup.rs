@@ -589,11 +589,25 @@ fn an_update_that_fails_changes_nothing_and_says_why() {
         .fails_saying(&["memory.limit", "used now"]);
     update("{").fails_saying(&["resources.json: line 1"]);
     t.mote(["update", "--memory", "much", &id]).run().fails_saying(&["--memory", "512M"]);
-    t.mote(["update", "--mem-bw-schema", "x", &id]).run().fails_saying(&["--mem-bw-schema", "intelRdt"]);
     t.mote(["update", "--memory", "1M", "nobody"]).run().fails_saying(&["does not exist"]);
     t.mote(["delete", "--force", &id]).run().ok();
     common::reap(pid);
     remove_parents(&path);
+}
+
+#[test]
+fn schemata_are_for_containers_that_have_a_group() {
+    mote_only!("runc says it in other words");
+    let t = Test::new();
+    let id = t.detached(&spec(&["sleep", "1000"]));
+    for (option, value, words) in [
+        ("--l3-cache-schema", "L3:0=f", ["linux.intelRdt", "the container has no group"]),
+        ("--mem-bw-schema", "MB:0=20", ["linux.intelRdt", "the container has no group"]),
+        ("--l3-cache-schema", "MB:0=20", ["update: l3CacheSchema", "expected a line such as L3:0=ff;1=c0"]),
+        ("--mem-bw-schema", "x", ["update: memBwSchema", "expected a line such as MB:0=20;1=70"]),
+    ] {
+        t.mote(["update", option, value, &id]).run().fails_saying(&words);
+    }
 }
 
 #[test]

@@ -310,6 +310,11 @@ impl Cgroups {
         }
     }
 
+    /// Whether `cgroup` is what [`Cgroups::open`] gives where all of `place` is there.
+    pub fn is_whole(&self, cgroup: &Cgroup, place: &Place<'_>) -> bool {
+        (cgroup.v2.is_some() || self.v2.is_none()) && cgroup.v1.len() == self.v1_of(place).count()
+    }
+
     /// Opens the cgroup at `place`, as far as it is there.
     pub fn open(&self, place: &Place<'_>) -> Result<Cgroup> {
         let mut cgroup = Cgroup::default();

@@ -43,8 +43,8 @@ const OPTIONS: &[Opt] = &[
     value("cpuset-mems", "LIST", "memory nodes"),
     value("kernel-memory", "BYTES", "deprecated; cgroup v1 alone"),
     value("kernel-memory-tcp", "BYTES", "deprecated; cgroup v1 alone"),
-    value("l3-cache-schema", "TEXT", "refused: mote leaves intelRdt as it is"),
-    value("mem-bw-schema", "TEXT", "refused: mote leaves intelRdt as it is"),
+    value("l3-cache-schema", "TEXT", "share of the cache, of a container with linux.intelRdt"),
+    value("mem-bw-schema", "TEXT", "share of the memory bandwidth, likewise"),
     Opt {
         name: "memory",
         short: Some('m'),
@@ -69,10 +69,26 @@ fn run(context: &Context<'_>) -> Result<i32> {
             let text = as_json(context)?;
             let limits: Resources<'_> = json::parse(text.as_bytes())
                 .map_err(|flaw| Error::usage(format_args!("update: {}: {}", flaw.field, flaw.why)))?;
+            let rdt = rdt(context)?;
             live::update(&context.root, &id, &limits, "update", "")?;
+            if !rdt.is_empty() {
+                live::update_rdt(&context.root, &id, &rdt)?;
+            }
         }
     }
     Ok(0)
+}
+
+/// The lines for the container's group of resctrl.
+fn rdt(context: &Context<'_>) -> Result<String> {
+    let mut text = json::Writer::new("");
+    for (option, field) in [("l3-cache-schema", "l3CacheSchema"), ("mem-bw-schema", "memBwSchema")] {
+        text.string(field, &context.options.text(option).unwrap_or_default());
+    }
+    let text = text.end();
+    let usage = |field: &str, why: &str| Error::usage(format_args!("update: {field}: {why}"));
+    let rdt = json::parse(text.as_bytes()).map_err(|flaw| usage(&flaw.field, &flaw.why))?;
+    crate::plan::rdt_schemata(&rdt, "").map_err(|wrong| usage(&wrong.0, &wrong.1))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
@@ -120,11 +136,6 @@ const FIELDS: &[(&str, &str, &str, Unit)] = &[
 
 /// The options as the document that they are short for.
 fn as_json(context: &Context<'_>) -> Result<String> {
-    for option in ["l3-cache-schema", "mem-bw-schema"] {
-        if context.options.has(option) {
-            return Err(context.wrong(option, "mote leaves linux.intelRdt as create has set it"));
-        }
-    }
     let mut text = String::from("{");
     for object in ["blockIO", "cpu", "memory", "pids"] {
         text.push_str(if text.len() > 1 { "," } else { "" });

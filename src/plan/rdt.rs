@@ -51,16 +51,7 @@ pub fn plan<'a>(linux: &spec::Linux<'_>, id: &str, strings: &mut Strings<'a>) ->
         }
         name => name.to_owned(),
     };
-    let (mut schemata, bandwidth) = (String::new(), rdt.mem_bw_schema);
-    if !rdt.l3_cache_schema.is_empty() {
-        let text = line(rdt.l3_cache_schema, "linux.intelRdt.l3CacheSchema", "L3")?;
-        // The line for the bandwidth is that of the field that is for it.
-        let kept = |line: &&str| bandwidth.is_empty() || !line.trim_start().starts_with("MB:");
-        text.lines().filter(kept).for_each(|line| add(&mut schemata, line));
-    }
-    if !bandwidth.is_empty() {
-        add(&mut schemata, &line(bandwidth, "linux.intelRdt.memBwSchema", "MB:")?);
-    }
+    let mut schemata = schemata(rdt, "linux.intelRdt.")?;
     let expected = strings.concat(&[schemata.as_bytes()]).map_err(full)?;
     for (i, text) in rdt.schemata.iter().enumerate() {
         add(&mut schemata, &line(*text, &format!("linux.intelRdt.schemata[{i}]"), "")?);
@@ -75,6 +66,21 @@ pub fn plan<'a>(linux: &spec::Linux<'_>, id: &str, strings: &mut Strings<'a>) ->
         expected,
         monitor: monitored.then(|| strings.concat(&[monitor.as_bytes()])).transpose().map_err(full)?,
     }))
+}
+
+/// The lines of the two fields that have been there from the beginning; `at` is what their names begin with.
+pub fn schemata(rdt: &spec::IntelRdt<'_>, at: &str) -> Checked<String> {
+    let (mut schemata, bandwidth) = (String::new(), rdt.mem_bw_schema);
+    if !rdt.l3_cache_schema.is_empty() {
+        let text = line(rdt.l3_cache_schema, &format!("{at}l3CacheSchema"), "L3")?;
+        // The line for the bandwidth is that of the field that is for it.
+        let kept = |line: &&str| bandwidth.is_empty() || !line.trim_start().starts_with("MB:");
+        text.lines().filter(kept).for_each(|line| add(&mut schemata, line));
+    }
+    if !bandwidth.is_empty() {
+        add(&mut schemata, &line(bandwidth, &format!("{at}memBwSchema"), "MB:")?);
+    }
+    Ok(schemata)
 }
 
 fn add(lines: &mut String, line: &str) {

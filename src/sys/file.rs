@@ -139,6 +139,21 @@ pub fn flock(file: BorrowedFd<'_>, lock: bool) -> Result<(), Errno> {
     checked(unsafe { syscall!(Sysno::flock, file.as_raw_fd(), operation) }).map(drop)
 }
 
+/// Whether somebody else has [`flock`]ed it, at this moment.
+pub fn is_locked(file: BorrowedFd<'_>) -> bool {
+    let try_to = |operation: i32| {
+        // SAFETY: integers only.
+        checked(unsafe { syscall!(Sysno::flock, file.as_raw_fd(), operation) })
+    };
+    match try_to(libc::LOCK_SH | libc::LOCK_NB) {
+        Ok(_) => {
+            let _ = try_to(libc::LOCK_UN); // cannot fail on an open descriptor
+            false
+        }
+        Err(errno) => errno == Errno::EWOULDBLOCK,
+    }
+}
+
 /// `fgetxattr(2)`: whether the file has the extended attribute `name`, of whatever value.
 pub fn has_xattr(file: BorrowedFd<'_>, name: &CStr) -> bool {
     // SAFETY: `name` ends in NUL; with a size of 0 the kernel writes nothing to the null buffer.

@@ -323,6 +323,36 @@ fn sigterm_restarts_also_without_a_console() {
     goes_down_by("aarch64", "TERM", "reboot", 2);
 }
 
+/// The checks of `device/test/apparmor/checks.sh`.
+const APPARMOR: &[&str] = &[
+    "a profile is loaded",
+    "a container's program is confined by its profile",
+    "a process of exec is confined by the container's profile, or by its own",
+    "a profile that is not there is named, and nothing is left",
+];
+
+#[test]
+fn profiles_of_apparmor_confine() {
+    if let Some(boot) = check("x86_64", "apparmor", "", APPARMOR) {
+        boot.ends_well();
+    }
+}
+
+/// The checks of `device/test/selinux/checks.sh`.
+const SELINUX: &[&str] = &[
+    "a policy is loaded",
+    "a container's program and its mounts have their labels",
+    "a process of exec has the container's label, or its own",
+    "a label that the policy does not know is named, and nothing is left",
+];
+
+#[test]
+fn labels_of_selinux_are_set() {
+    if let Some(boot) = check("aarch64", "selinux", "security=selinux enforcing=0", SELINUX) {
+        boot.ends_well();
+    }
+}
+
 /// The checks of `device/test/seccomp/checks.sh`.
 const SECCOMP: &[&str] = &[
     "allow",

@@ -1,0 +1,1 @@
+# Nothing: the checks make their own bundles.

@@ -27,7 +27,8 @@ use crate::strings::{self, Strings};
 use crate::sys::clone::{Options, Side, clone3, setns};
 use crate::sys::mount::{At, open_tree_clone};
 use crate::sys::process::{exit_now, pidfd_open};
-use crate::sys::{alloc, credentials, file, wait};
+use crate::sys::wait::{self, How};
+use crate::sys::{alloc, credentials, file};
 
 /// Mounts what stands in `from`, or unmounts it, the last one first. `from` is the list of config.json, or an object that has it.
 /// The first that fails ends it; what was done before it stays.
@@ -89,12 +90,13 @@ pub fn change(root: &Path, id: &Id, from: &Path, add: bool) -> Result<()> {
     drop(says);
     let mut report = [0; 8];
     let len = read(&said, &mut report).during("read", "")?;
-    wait::reap(child.as_fd()).during("waitid", "")?;
+    let ended = wait::reap(child.as_fd()).during("waitid", "")?.how;
     let [a, b, c, d, e, f, g, h] = report;
     let errno = Errno::from_raw(i32::from_ne_bytes([e, f, g, h]));
     let at = usize::try_from(u32::from_ne_bytes([a, b, c, d])).ok().and_then(|at| mounts.get(at));
     match (len, at) {
-        (0, _) => Ok(()),
+        (0, _) if ended == How::Code(0) => Ok(()),
+        (0, _) => Err(Error::container(id.as_str(), "who mounts in it was killed")),
         (_, Some(mount)) => Err(failed(mount, if add { "mount" } else { "unmount" }, errno)),
         (_, None) => Err(errno).during("setns", id.as_str()),
     }

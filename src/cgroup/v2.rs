@@ -26,6 +26,7 @@ pub fn enable(
     let missing = |name: &&str| !there.split_whitespace().any(|there| there == *name);
     let words: Vec<String> = all.split_whitespace().filter(missing).map(|name| format!("+{name}")).collect();
     if words.is_empty() {
+        settle(mount, place, all);
         return Ok(());
     }
     for prefix in [c".".to_owned()].into_iter().chain(tree::prefixes(place.path)) {
@@ -47,6 +48,18 @@ pub fn enable(
         }
     }
     Ok(())
+}
+
+/// Waits until the files of the controllers of `place` are there. Somebody else may be switching them on this very moment: the kernel
+/// shows a controller in `cgroup.controllers` before it has made the files, and without its lock. What is on already is switched on once
+/// more, which changes nothing and takes the lock.
+fn settle(mount: BorrowedFd<'_>, place: &Place<'_>, all: &str) {
+    let parent = tree::prefixes(place.path).pop().unwrap_or_else(|| c".".to_owned());
+    let words: Vec<String> = all.split_whitespace().map(|name| format!("+{name}")).collect();
+    if let Ok(above) = openat(mount, parent.as_c_str(), DIRECTORY, Mode::empty()) {
+        // One that may not write there is alone with what it sees.
+        let _ = put(above.as_fd(), "cgroup.subtree_control", &words.join(" "));
+    }
 }
 
 /// Whether the processes in a directory are there together with this one and for it to move: it is the root of a cgroup

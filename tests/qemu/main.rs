@@ -148,8 +148,12 @@ fn pods_live_and_end_on_aarch64() {
 
 #[test]
 fn as_many_pods_as_the_board_allows_run_and_sigterm_restarts() {
-    let checks =
-        ["64 pods run", "the 65th is refused by words", "64 containers dying at once are all restarted"];
+    let checks = [
+        "64 pods run",
+        "every pod has its limits",
+        "the 65th is refused by words",
+        "64 containers dying at once are all restarted",
+    ];
     if let Some(boot) = check("x86_64", "crowd", "", &checks) {
         boot.shows("ok PID 1 grows by at most 4 KB for each\n");
         assert_eq!(boot.status, 2, "the device did not restart:\n{boot}");

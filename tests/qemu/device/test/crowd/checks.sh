@@ -2,6 +2,16 @@
 running() { [ "$(mote ps | grep -c ' running ')" = "$1" ]; }
 all_run() { wait_for 120 running 64 || fail "$(mote ps | grep -c ' running ') run"; }
 check "64 pods run" all_run
+# However many were started at once.
+limited() {
+    local pod
+    for pod in /sys/fs/cgroup/pods/*/; do
+        [ "$(cat $pod/pids.max)" = 512 ] && [ "$(cat $pod/cpu.weight)" = 1 ] && [ "$(cat $pod/memory.max)" != max ] ||
+            fail "$pod: $(cat $pod/pids.max $pod/cpu.weight $pod/memory.max)" || return
+    done
+    [ "$(ls -d /sys/fs/cgroup/pods/*/ | wc -l)" = 64 ] || fail "$(ls /sys/fs/cgroup/pods)"
+}
+check "every pod has its limits" limited
 one_more() { dmesg | grep -q 'mote: pod p65.json is not run: p65.json: the document: this board allows 64 pods'; }
 check "the 65th is refused by words" one_more
 restarted_once() { [ "$(mote ps | awk '$5 == 1' | grep -c running)" = 64 ]; }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use mote::error::{During as _, Error, Result, words};
 use mote::pin;
-use mote::sys::{alloc, net};
+use mote::sys::{alloc, file, net};
 use mote::{error, info, warn};
 use nix::errno::Errno;
 use nix::sys::reboot::set_cad_enabled;
@@ -158,10 +158,10 @@ fn loopback() {
 /// Fills the tables from the manifests, in the order of their names. Returns whether a pod is in the device's own network.
 pub fn load(world: &mut World<'_>) -> bool {
     let mut host_network = false;
-    let mut files: Vec<_> = match std::fs::read_dir(world.paths.manifests) {
-        Ok(entries) => entries.filter_map(|entry| Some(entry.ok()?.file_name())).collect(),
-        Err(e) => {
-            error!("{}: {e}; no pod is run", world.paths.manifests);
+    let mut files = match file::names(world.paths.manifests) {
+        Ok(names) => names,
+        Err(errno) => {
+            error!("{}: {}; no pod is run", world.paths.manifests, words(errno));
             return false;
         }
     };

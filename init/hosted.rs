@@ -12,6 +12,7 @@ use mote::cgroup::{Cgroups, MOUNT, Place, Where};
 use mote::error::{During as _, Error, Result};
 use mote::pin;
 use mote::sys::alloc;
+use mote::sys::file;
 use mote::sys::process::exit_now;
 use mote::{info, warn};
 use nix::errno::Errno;
@@ -61,7 +62,7 @@ pub fn run(
     if paths.socket.len() > SOCKET_BYTES {
         return Err(Error::usage(format_args!("supervise: --run: the path is too long for a socket in it")));
     }
-    std::fs::read_dir(manifests).during("open", manifests)?;
+    file::names(manifests).during("open", manifests)?;
     DirBuilder::new().mode(0o700).recursive(true).create(run).during("mkdir", run)?;
     let lock = lock(paths)?;
     make_logs(paths)?;
@@ -170,9 +171,8 @@ fn sweep(world: &World<'_>) {
 
 /// The directories in a directory, if there is one.
 fn directories(path: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
-    let directories = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-    directories.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+    let names = file::names(path).unwrap_or_default().into_iter().filter_map(|name| name.into_string().ok());
+    names.filter(|name| path.join(name).symlink_metadata().is_ok_and(|meta| meta.is_dir())).collect()
 }
 
 /// The end: everything that was made is taken back as far as it goes, and the process with it.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
 use mote::board::{LOG_RATE_BYTES, LOG_TOTAL_BYTES};
+use mote::sys::file;
 
 /// What may come at once, in seconds of the rate.
 const BURST_S: u64 = 4;
@@ -99,13 +100,13 @@ impl Bound {
 
 /// The files of all containers: `root/<pod>/<container>/0.log` and the older ones.
 fn find(directory: &Path, depth: u32, files: &mut Vec<Found>) {
-    let Ok(entries) = std::fs::read_dir(directory) else { return };
-    for entry in entries.flatten() {
-        let Ok(meta) = entry.metadata() else { continue };
+    for name in file::names(directory).unwrap_or_default() {
+        let path = directory.join(&name);
+        let Ok(meta) = path.symlink_metadata() else { continue };
         if meta.is_dir() && depth > 1 {
-            find(&entry.path(), depth - 1, files);
-        } else if meta.is_file() && depth == 1 && entry.file_name().as_encoded_bytes().starts_with(b"0.log") {
-            files.push((meta.modified().unwrap_or(SystemTime::UNIX_EPOCH), meta.len(), entry.path()));
+            find(&path, depth - 1, files);
+        } else if meta.is_file() && depth == 1 && name.as_encoded_bytes().starts_with(b"0.log") {
+            files.push((meta.modified().unwrap_or(SystemTime::UNIX_EPOCH), meta.len(), path));
         }
     }
 }

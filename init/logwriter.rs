@@ -25,6 +25,7 @@ use crate::logs::{MESSAGE_BYTES, Message, Order, Pipe, Shared};
 use crate::logterminal::Terminal;
 use crate::world::World;
 use mote::board::{LOG_FILE_BYTES, LOG_FILES, LOG_RATE_BYTES};
+use mote::sys::file;
 use mote::sys::socket::receive;
 
 /// How many descriptors of a container there may be to wait for, and which of them is its terminal.
@@ -100,13 +101,12 @@ fn find<'a>(world: &'a World<'_>, journal: Journal, i: usize) -> Option<Containe
 fn keep_only(wanted: impl Iterator<Item = RawFd>) {
     let mut keep: Vec<RawFd> = wanted.chain([0, 1, 2]).collect();
     keep.sort_unstable();
-    let Ok(entries) = std::fs::read_dir("/proc/self/fd") else { return };
-    let open: Vec<RawFd> =
-        entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
+    let open = file::names("/proc/self/fd").unwrap_or_default();
+    let open = open.iter().filter_map(|name| name.to_str()?.parse().ok());
     let kmsg = |fd: &RawFd| {
         std::fs::read_link(format!("/proc/self/fd/{fd}")).is_ok_and(|path| path == Path::new("/dev/kmsg"))
     };
-    for fd in open.into_iter().filter(|fd| keep.binary_search(fd).is_err() && !kmsg(fd)) {
+    for fd in open.filter(|fd| keep.binary_search(fd).is_err() && !kmsg(fd)) {
         let _ = nix::unistd::close(fd); // the directory just read is closed already
     }
 }

@@ -189,8 +189,8 @@ fn is_memory(path: &Path) -> Result<bool> {
 
 /// Unmounts the volumes in `all`.
 fn unmount(all: &Path) {
-    for entry in std::fs::read_dir(all).into_iter().flatten().flatten() {
-        while umount2(&*entry.path(), MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW).is_ok() {}
+    for name in file::names(all).unwrap_or_default() {
+        while umount2(&*all.join(&name), MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW).is_ok() {}
     }
 }
 
@@ -275,10 +275,11 @@ pub fn remove(paths: &Paths, name: &str, disk: bool) -> Result<()> {
 
 /// Removes the volumes on the disk of pods that are none of those `known`, and what a removal that was cut short has left.
 pub fn sweep(paths: &Paths, known: &dyn Fn(&str) -> bool) {
-    for entry in std::fs::read_dir(paths.volumes).into_iter().flatten().flatten() {
-        if entry.file_name().to_str().is_some_and(|name| !known(name)) {
-            unmount(&entry.path());
-            if let Err(e) = remove_tree(&entry.path()) {
+    for name in file::names(paths.volumes).unwrap_or_default() {
+        if name.to_str().is_some_and(|name| !known(name)) {
+            let path = Path::new(paths.volumes).join(&name);
+            unmount(&path);
+            if let Err(e) = remove_tree(&path) {
                 mote::warn!("{e}; the volumes of a pod that is gone stay");
             }
         }
@@ -287,8 +288,8 @@ pub fn sweep(paths: &Paths, known: &dyn Fn(&str) -> bool) {
 
 /// Removes what pods that are none of those `known` have in memory: of a supervisor that was killed.
 pub fn sweep_memory(paths: &Paths, known: &dyn Fn(&str) -> bool) {
-    for entry in std::fs::read_dir(Path::new(paths.run).join("pods")).into_iter().flatten().flatten() {
-        if let Some(name) = entry.file_name().to_str().filter(|name| !known(name))
+    for name in file::names(&Path::new(paths.run).join("pods")).unwrap_or_default() {
+        if let Some(name) = name.to_str().filter(|name| !known(name))
             && let Err(e) = remove(paths, name, false)
         {
             mote::warn!("{e}; what pod {name} had in memory stays");
@@ -315,7 +316,7 @@ fn remove_tree(path: &Path) -> Result<()> {
         let reread =
             openat(&top, c".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty());
         let flat = reread.and_then(|all| {
-            file::entries(all.as_fd(), &mut |name| {
+            file::entries(all.as_fd(), &mut |name, _| {
                 found = true;
                 remove_one(top.as_fd(), name, &mut count)
             })
@@ -339,7 +340,7 @@ fn remove_one(top: BorrowedFd<'_>, name: &CStr, count: &mut u64) -> nix::Result<
     }
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let directory = openat(top, name, flags, Mode::empty())?;
-    file::entries(directory.as_fd(), &mut |inner| {
+    file::entries(directory.as_fd(), &mut |inner, _| {
         match unlinkat(&directory, inner, UnlinkatFlags::NoRemoveDir) {
             Err(Errno::EISDIR | Errno::EPERM) => {}
             result => return result,

@@ -20,6 +20,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::error::{During as _, Result};
+use crate::sys::file;
 use crate::sys::mount::mount;
 use crate::sys::net;
 
@@ -138,12 +139,11 @@ pub fn sweep(kind: &Kind, dir: &Path, known: &dyn Fn(&str) -> bool) -> Result<us
         other => other?,
     };
     let mut gone = 0;
-    for entry in std::fs::read_dir(dir).during("readdir", dir)? {
-        let entry = entry.during("readdir", dir)?;
-        let wanted = entry.file_name().to_str().is_some_and(known);
+    for name in file::names(dir).during("readdir", dir)? {
+        let (wanted, path) = (name.to_str().is_some_and(known), dir.join(&name));
         // While the lock is held nobody is between making a file and mounting on it.
-        if !wanted || !matches!(open(kind, &entry.path()), Ok(Some(_))) {
-            clean(&entry.path())?;
+        if !wanted || !matches!(open(kind, &path), Ok(Some(_))) {
+            clean(&path)?;
             gone += 1;
         }
     }

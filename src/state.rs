@@ -175,10 +175,9 @@ impl Store {
 
     /// The names of all containers, in order.
     pub fn ids(&self) -> Result<Vec<Id>> {
-        let entries = std::fs::read_dir(&self.path).during("open", &*self.path)?;
-        let name = |entry: std::io::Result<std::fs::DirEntry>| entry.ok()?.file_name().into_string().ok();
+        let names = file::names(&self.path).during("open", &*self.path)?;
         let has_state = |id: &Id| self.path.join(id.as_str()).join(STATE).is_file();
-        let ids = entries.filter_map(name).filter_map(|name| Id::new(&name).ok());
+        let ids = names.iter().filter_map(|name| Id::new(name.to_str()?).ok());
         let mut ids: Vec<_> = ids.filter(has_state).collect();
         ids.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
         Ok(ids)

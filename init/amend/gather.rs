@@ -112,11 +112,10 @@ fn profile(paths: &Paths, name: &str) -> Result<String> {
 /// The nodes in a directory and below it, but for what a container has its own of.
 fn devices(directory: &Path, nodes: &mut Vec<String>) {
     const OWN: [&str; 6] = ["console", "fd", "mqueue", "pts", "ptmx", "shm"];
-    let Ok(entries) = std::fs::read_dir(directory) else { return };
-    for entry in entries.flatten() {
-        let (path, name) = (entry.path(), entry.file_name());
+    for name in file::names(directory).unwrap_or_default() {
+        let path = directory.join(&name);
         // A symlink is none of these.
-        let Ok(meta) = entry.metadata() else { continue };
+        let Ok(meta) = path.symlink_metadata() else { continue };
         let kind = match meta.file_type() {
             _ if OWN.iter().any(|own| name == *own) => continue,
             kind if kind.is_dir() => {

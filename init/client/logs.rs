@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use mote::cli::options::{Kind, Opt};
 use mote::cli::{Command, Context};
 use mote::error::{During as _, Result};
-use mote::sys::file::write_all;
+use mote::sys::file::{self, write_all};
 use mote::sys::terminal::STDOUT;
 
 use super::follow::Follow;
@@ -146,8 +146,7 @@ enum Until {
 /// The files of one container, oldest first.
 pub fn files(dir: &Path) -> Result<Vec<PathBuf>> {
     let mut numbered = Vec::new();
-    for entry in std::fs::read_dir(dir).during("open", dir)? {
-        let name = entry.during("readdir", dir)?.file_name();
+    for name in file::names(dir).during("open", dir)? {
         let number = match name.to_str() {
             Some("0.log") => Some(0),
             Some(name) => name.strip_prefix("0.log.").and_then(|n| n.parse::<u32>().ok()),

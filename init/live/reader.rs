@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use mote::error::{During as _, Error, Result, words};
 use mote::input::{self, Input};
+use mote::sys::file;
 use nix::sys::inotify::{AddWatchFlags, Inotify};
 use nix::sys::socket::{MsgFlags, send};
 
@@ -71,13 +72,8 @@ struct Reader<'w> {
 impl Reader<'_> {
     fn scan(&mut self) -> Result<()> {
         let directory = self.world.paths.manifests;
-        let mut files = Vec::new();
-        for entry in fs::read_dir(directory).during("open", directory)? {
-            let name = entry.during("read", directory)?.file_name();
-            if is_manifest(name.as_encoded_bytes()) {
-                files.push(name);
-            }
-        }
+        let mut files = file::names(directory).during("open", directory)?;
+        files.retain(|name| is_manifest(name.as_encoded_bytes()));
         files.sort_unstable();
         let rows = self.world.pods.iter().filter(|row| !row.is_vacant());
         let running = |row: &&PodRow| row.failed.is_none();

@@ -12,6 +12,7 @@ use mote::error::{Error, Result};
 use mote::input::{self, Input};
 use mote::json::{self, List, Str, Writer};
 use mote::object;
+use mote::sys::file;
 use mote::sys::wait::How;
 
 use super::plugin::{self, Outcome};
@@ -76,10 +77,10 @@ fn parse(text: &str) -> std::result::Result<Config, (String, String)> {
 /// Finds the network called `wanted`, or the first there is by the name of its file, and gives its configuration.
 fn find(settings: &Settings, wanted: Option<&str>) -> Result<String> {
     let dir = Path::new(&settings.cni_config);
-    let mut files: Vec<_> = std::fs::read_dir(dir)
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| Some(entry.ok()?.path()))
+    let names = file::names(dir).unwrap_or_default();
+    let mut files: Vec<_> = names
+        .iter()
+        .map(|name| dir.join(name))
         .filter(|path| {
             path.extension().is_some_and(|end| ["conflist", "conf", "json"].iter().any(|known| end == *known))
         })

@@ -10,6 +10,7 @@ use mote::error::{During as _, Result};
 use mote::input::{self, Input};
 use mote::json::{self, List, Str, Writer};
 use mote::object;
+use mote::sys::file;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
@@ -146,8 +147,8 @@ impl Records {
 
     /// The names of all there are. One that begins with a dot is no record.
     pub fn names(&self) -> Vec<String> {
-        let entries = std::fs::read_dir(&self.0).into_iter().flatten();
-        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let names = file::names(&self.0).unwrap_or_default();
+        let names = names.into_iter().filter_map(|name| name.into_string().ok());
         names.filter(|name| !name.starts_with('.')).collect()
     }
 

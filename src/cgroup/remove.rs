@@ -1,5 +1,6 @@
 //! The end of a cgroup: everything in it is signalled or killed, then the directories go.
 
+use std::cell::OnceCell;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
@@ -23,7 +24,9 @@ impl Cgroups {
         if place.path.is_empty() {
             return Ok(());
         }
-        let deadline = Instant::now() + PATIENCE;
+        // The clock is read once something has to be waited for. Most often a starter finds nothing to remove, and the first
+        // look at the clock maps the vDSO.
+        let deadline = &OnceCell::new();
         if let Some(v2) = &self.v2 {
             self.remove_from(v2.as_fd(), Where::V2, place, deadline)?;
         }
@@ -39,14 +42,15 @@ impl Cgroups {
         mount: BorrowedFd<'_>,
         at: Where,
         place: &Place<'_>,
-        deadline: Instant,
+        deadline: &OnceCell<Instant>,
     ) -> Result<()> {
         // A process leaves its cgroup only once it is reaped or nearly so, which the kernel does in its own time.
         let mut pause = Duration::from_micros(100);
         loop {
             match super::rmdir(mount, place.path) {
                 Ok(()) | Err(Errno::ENOENT) => return Ok(()),
-                Err(Errno::EBUSY) if Instant::now() < deadline => {}
+                Err(Errno::EBUSY) if Instant::now() < *deadline.get_or_init(|| Instant::now() + PATIENCE) => {
+                }
                 Err(errno) => return Err(errno).during("rmdir", &*self.path(at, place)),
             }
             self.kill(place)?;

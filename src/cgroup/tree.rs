@@ -6,13 +6,13 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use nix::dir::{Dir, Type};
 use nix::errno::Errno;
 use nix::fcntl::openat;
 use nix::sys::stat::{Mode, fstat, mkdirat};
 use nix::unistd::Pid;
 
 use super::{DIRECTORY, get, rmdir};
+use crate::sys::file;
 
 /// Cgroups further down than this are left to the limit of whoever let the container make them.
 const DEPTH_MAX: usize = 128;
@@ -97,13 +97,15 @@ fn children(directory: BorrowedFd<'_>) -> Vec<CString> {
     if fstat(directory).is_ok_and(|stat| stat.st_nlink <= 2) {
         return Vec::new();
     }
-    let Ok(mut entries) = openat(directory, c".", DIRECTORY, Mode::empty()).and_then(Dir::from_fd) else {
-        return Vec::new();
-    };
-    let directories = entries.iter().filter_map(Result::ok);
-    let directories = directories.filter(|entry| entry.file_type() == Some(Type::Directory));
-    let names = directories.map(|entry| entry.file_name().to_owned());
-    names.filter(|name| !matches!(name.to_bytes(), b"." | b"..")).collect()
+    let mut names = Vec::new();
+    // A descriptor of its own, as each has one place to read from. What was read up to an error counts.
+    let _ = openat(directory, c".", DIRECTORY, Mode::empty()).and_then(|directory| {
+        file::entries(directory.as_fd(), &mut |name, kind| {
+            names.extend((kind == libc::DT_DIR).then(|| name.to_owned()));
+            Ok(())
+        })
+    });
+    names
 }
 
 /// Removes everything below `directory`, the innermost first. `EBUSY` when something still lives there.

@@ -13,6 +13,7 @@ use crate::cgroup::stats::{Sampler, Stats, Usage, oom_kills};
 use crate::cgroup::{Cgroup, Cgroups, Where};
 use crate::error::{During, Result};
 use crate::output;
+use crate::sys::file;
 use crate::sys::process::pidfd_open;
 use crate::{json, live};
 
@@ -355,8 +356,8 @@ fn blkio(out: &mut Line, cgroups: &Cgroups, cgroup: &Cgroup) {
 /// Huge pages, by the sizes that the kernel has.
 fn hugetlb(out: &mut Line, cgroups: &Cgroups, cgroup: &Cgroup) {
     let Some(at) = cgroups.find("hugetlb", "hugetlb") else { return };
-    let sizes = std::fs::read_dir("/sys/kernel/mm/hugepages").into_iter().flatten().flatten();
-    for size in sizes.filter_map(|entry| entry.file_name().into_string().ok()) {
+    let sizes = file::names("/sys/kernel/mm/hugepages").unwrap_or_default();
+    for size in sizes.iter().filter_map(|name| name.to_str()) {
         let kilobytes = size.strip_prefix("hugepages-").and_then(|size| size.strip_suffix("kB"));
         let Some(kilobytes) = kilobytes.and_then(|text| text.parse::<u64>().ok()) else { continue };
         let size = match kilobytes {

@@ -33,7 +33,7 @@ fn directory(from: BorrowedFd<'_>, to: BorrowedFd<'_>, depth: usize) -> nix::Res
     if depth > DEPTH_MAX {
         return Err(Errno::ELOOP);
     }
-    entries(from, &mut |name| {
+    entries(from, &mut |name, _| {
         let found = fstatat(from, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
         let kind = SFlag::from_bits_truncate(found.st_mode & libc::S_IFMT);
         let mode = Mode::from_bits_truncate(found.st_mode & 0o7777);

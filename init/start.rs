@@ -216,6 +216,7 @@ fn start(world: &World, i: usize) -> Result<(Report, Option<OwnedFd>)> {
         id: &id,
         bundle: Path::new(""), // it has been read
         overrides: Overrides {
+            layer: true,
             namespaces: &joins,
             args: args.as_deref(),
             env: env.as_deref().unwrap_or(&container.env),

@@ -335,7 +335,10 @@ fn mounts(plan: &Plan<'_>, gear: &Gear<'_>) -> Result<Option<OwnedFd>, Failure> 
     if gear.on_initramfs {
         crate::initramfs::leave(plan.rootfs, true).at(Stage::Initramfs, 0)?;
     }
-    let root = rootfs::bind_root(plan.rootfs, plan.propagation).at(Stage::Root, 0)?;
+    let root = match plan.layer {
+        true => rootfs::layer::make(plan.rootfs, plan.propagation).at(Stage::Layer, 0)?,
+        false => rootfs::bind_root(plan.rootfs, plan.propagation).at(Stage::Root, 0)?,
+    };
     for (i, mount) in plan.mounts.iter().enumerate() {
         let source = gear.sources.get(i).and_then(Option::as_ref);
         rootfs::apply(root.as_fd(), mount, source).at(Stage::Mount, i)?;

@@ -59,6 +59,8 @@ pub struct Plan<'a> {
     pub rootfs: &'a CStr,
     /// Whether the root is read-only in the end.
     pub root_readonly: bool,
+    /// A writable layer over it: the root filesystem is on one that is mounted read-only.
+    pub layer: bool,
     /// Propagation given to the whole mount namespace first.
     pub propagation: MsFlags,
     /// Mounts in order.
@@ -125,6 +127,8 @@ pub struct Join<'a> {
 /// What the caller asks for besides `config.json`: PID 1 overrides parts of a bundle by the pod's manifest.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Overrides<'o> {
+    /// Whether a root filesystem that is to be writable and cannot be gets a writable layer, in memory.
+    pub layer: bool,
     /// Instead of what `linux.namespaces` says of these kinds: a namespace to join, or `None` for the caller's own. What is
     /// the host's or the pod's keeps its name: `hostname` and `domainname` are left aside with one of type uts.
     pub namespaces: &'o [(CloneFlags, Option<&'o Path>)],
@@ -263,6 +267,7 @@ pub fn make<'a>(
         time_offsets: timens::plan(spec, new_namespaces, strings)?,
         rootfs,
         root_readonly: root.readonly,
+        layer: overrides.layer && !root.readonly,
         propagation,
         // A bound /dev is somebody else's; runc and crun leave it alone as well.
         make_devices: !mounts.iter().any(|m| m.target == c"/dev" && matches!(m.kind, Kind::Bind { .. })),

@@ -72,6 +72,8 @@ stages! {
     Propagation,
     /// `root.path`
     Root,
+    /// The writable layer over it.
+    Layer,
     /// `mounts`
     Mount,
     /// The default devices.
@@ -254,6 +256,16 @@ impl Failure {
             Stage::Initramfs => write!(what, "put the initramfs below a mount of itself"),
             Stage::Propagation => write!(what, "linux.rootfsPropagation"),
             Stage::Root => write!(what, "root.path: bind \"{}\"", text(Some(plan.rootfs))),
+            Stage::Layer => {
+                let path = text(Some(plan.rootfs));
+                let needs = match self.errno {
+                    Errno::ENODEV => {
+                        " (this kernel has no overlayfs: load the module overlay, or set root.readonly)"
+                    }
+                    _ => "",
+                };
+                write!(what, "root.path: \"{path}\" is read-only: make a writable layer{needs}")
+            }
             Stage::Mount => {
                 let mount = plan.mounts.get(item);
                 let (source, target) = (text(mount.map(|m| m.source)), text(mount.map(|m| m.target)));

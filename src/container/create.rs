@@ -5,6 +5,7 @@ use std::os::unix::net::UnixStream;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::statvfs::{FsFlags, fstatvfs};
 use nix::unistd::Pid;
 
 use super::bundle::{Bundle, open_root};
@@ -57,6 +58,8 @@ pub fn create_from(request: &Request<'_>, bundle: &Bundle) -> Result<Made> {
         crate::warn!("linux.resources.devices: without a cgroup every device can be used");
     }
     let root = open_root(bundle, &plan)?;
+    plan.layer =
+        plan.layer && fstatvfs(&root).during("statfs", plan.rootfs)?.flags().contains(FsFlags::ST_RDONLY);
     if !plan.process.env.iter().any(|entry| entry.to_bytes().starts_with(b"HOME=")) {
         plan.process.env.push(home.get_or_init(|| crate::home::variable(root.as_fd(), plan.process.uid)));
     }

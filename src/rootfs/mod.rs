@@ -19,6 +19,7 @@ use crate::sys::mount::{At, attr, mount_setattr, move_mount, open_tree_clone};
 
 mod copyup;
 pub mod devices;
+pub mod layer;
 pub mod source;
 pub mod walk;
 
@@ -38,18 +39,22 @@ pub fn detach(propagation: MsFlags) -> nix::Result<()> {
 /// Makes the root filesystem a mount of its own and returns it.
 pub fn bind_root(path: &CStr, propagation: MsFlags) -> nix::Result<Passing> {
     let tree = clone_tree(At::Path(path, false), true)?;
+    attach_root(tree.as_fd(), path, propagation)?;
+    Ok(tree)
+}
+
+/// Attaches the detached mount `tree`, which the new root is or is below, where nobody else sees it.
+fn attach_root(tree: BorrowedFd<'_>, path: &CStr, propagation: MsFlags) -> nix::Result<()> {
     if propagation.contains(MsFlags::MS_SHARED) {
         // Neither the new root nor what it is mounted on may be shared, pivot_root(2). What `/` is mounted on is known to
         // be the root of a mount, which the directory above the root filesystem need not be.
         mount(NONE, c"/", NONE, MsFlags::MS_PRIVATE, NONE)?;
         let target = Passing::from(file::open(c"/", OFlag::O_PATH | OFlag::O_DIRECTORY)?);
-        move_mount(tree.as_fd(), target.as_fd())?;
-        set_propagation(tree.as_fd(), MsFlags::MS_PRIVATE)?;
-        return Ok(tree);
+        move_mount(tree, target.as_fd())?;
+        return set_propagation(tree, MsFlags::MS_PRIVATE);
     }
     let target = Passing::from(file::open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW)?);
-    move_mount(tree.as_fd(), target.as_fd())?;
-    Ok(tree)
+    move_mount(tree, target.as_fd())
 }
 
 /// Does what `linux.rootfsPropagation` says of the root itself, once everything is mounted.

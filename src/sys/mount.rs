@@ -77,6 +77,28 @@ pub fn open_tree_clone(from: At<'_>, recursive: bool) -> Result<OwnedFd, Errno> 
     RawFd::try_from(fd).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }).map_err(|_| Errno::EBADF)
 }
 
+/// `fsopen(2)`, `fsconfig(2)`, `fsmount(2)`: a new tmpfs whose root has the mode `mode`, in octal, as a detached mount that is
+/// gone with the descriptor. Linux 5.2.
+pub fn new_tmpfs(mode: &CStr) -> Result<OwnedFd, Errno> {
+    const CLOEXEC: u32 = 1; // FSOPEN_CLOEXEC and FSMOUNT_CLOEXEC
+    const SET_STRING: u32 = 1;
+    const CMD_CREATE: u32 = 6;
+    let owned = |fd: usize| {
+        // SAFETY: what both calls return is a new descriptor that nobody owns.
+        RawFd::try_from(fd).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }).map_err(|_| Errno::EBADF)
+    };
+    // SAFETY: a static string.
+    let context = owned(checked(unsafe { syscall!(Sysno::fsopen, c"tmpfs".as_ptr(), CLOEXEC) })?)?;
+    let fd = context.as_raw_fd();
+    let (key, value) = (c"mode".as_ptr(), mode.as_ptr());
+    // SAFETY: the descriptor is open, both strings end in NUL and outlive the call.
+    checked(unsafe { syscall!(Sysno::fsconfig, fd, SET_STRING, key, value, 0) })?;
+    // SAFETY: this command takes neither key nor value.
+    checked(unsafe { syscall!(Sysno::fsconfig, fd, CMD_CREATE, 0, 0, 0) })?;
+    // SAFETY: integers.
+    owned(checked(unsafe { syscall!(Sysno::fsmount, fd, CLOEXEC, 0) })?)
+}
+
 /// `move_mount(2)`: attaches the detached mount on what `target` is open on. Linux 5.2.
 /// Errors: `ENOTDIR` when one is a directory and the other is not.
 pub fn move_mount(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), Errno> {

@@ -20,7 +20,7 @@ use crate::paths::DEVICE;
 use crate::settings::Settings;
 use crate::steps::Steps;
 use crate::world::{BOOT_MS, FILE_BYTES, PodRow, TABLES, World};
-use crate::{child, client, clock, control, early, kmsg, live, modules, namespaces, volumes};
+use crate::{child, client, clock, control, early, kmsg, live, modules, mounts, namespaces, volumes};
 
 /// PID 1. Never returns.
 pub fn run() -> ! {
@@ -80,6 +80,9 @@ fn configure() -> Settings {
     // Before the sysctls, as they bring some.
     if !settings.modules.is_empty() {
         modules::load_all(&settings.modules);
+    }
+    if !settings.mounts.is_empty() {
+        mounts::make_all(&settings.mounts);
     }
     for (name, value) in &settings.sysctls {
         if let Err(e) = std::fs::write(Path::new("/proc/sys").join(name), value) {

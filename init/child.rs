@@ -1,13 +1,29 @@
 //! Children of PID 1: copies of it that do what takes time or memory, and end.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 
 use crate::early;
+use mote::error::words;
 use mote::sys::clone::{self, Side};
 use mote::sys::process::exit_now;
+use mote::{error, warn};
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::SigSet;
 use nix::unistd::{Pid, setsid};
+
+/// Forks, and waits for at most `ms` until `work` is done: it may hang in the kernel, and the boot goes on then.
+pub fn wait_for(name: &std::ffi::CStr, what: &str, ms: u16, work: impl FnOnce() -> i32) {
+    match fork(name, work) {
+        Ok((_, pidfd)) => {
+            let done = poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], PollTimeout::from(ms));
+            if done != Ok(1) {
+                warn!("{what}: not all is done after {ms} ms; going on meanwhile");
+            }
+        }
+        Err(errno) => error!("fork: {}; no {what}", words(errno)),
+    }
+}
 
 /// Forks; the child gets a session, a clean signal mask and an ordinary chance with the out-of-memory killer, runs `work`
 /// and ends with what that returns.

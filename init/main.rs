@@ -28,6 +28,7 @@ mod logwriter;
 mod manifest;
 mod memory;
 mod modules;
+mod mounts;
 mod name;
 mod namespaces;
 mod network;

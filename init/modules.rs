@@ -6,14 +6,12 @@
 //! what nothing asks for.
 
 use std::ffi::{CStr, CString, OsString};
-use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 
-use mote::error::{During as _, Error, Result, words};
-use mote::{error, warn};
+use mote::error;
+use mote::error::{During as _, Error, Result};
 use nix::errno::Errno;
 use nix::kmod::{ModuleInitFlags, finit_module};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::utsname::uname;
 
 use crate::{child, kmsg};
@@ -48,23 +46,14 @@ pub fn modprobe(args: &[OsString]) -> i32 {
 /// Loads the modules of init.json, each with its parameters behind a blank. In a child: one may take its time over hardware, or
 /// never come back.
 pub fn load_all(wanted: &[String]) {
-    let work = || {
+    child::wait_for(c"mote-modules", "modules", BOOT_MS, || {
         for one in wanted {
             if let Err(e) = load(one) {
                 error!("modules: {e}; going on without it");
             }
         }
         0
-    };
-    match child::fork(c"mote-modules", work) {
-        Ok((_, pidfd)) => {
-            let done = poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], PollTimeout::from(BOOT_MS));
-            if done != Ok(1) {
-                warn!("modules: not all are loaded after {BOOT_MS} ms; going on meanwhile");
-            }
-        }
-        Err(errno) => error!("fork: {}; no module is loaded", words(errno)),
-    }
+    });
 }
 
 /// Loads what `wanted` names, by name or alias; parameters may follow behind a blank. One that is there is fine.

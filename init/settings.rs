@@ -5,6 +5,7 @@
 //! | `"hostname"` | `mote.hostname=` | the device's name |
 //! | `"log"` | `mote.log=` | `error`, `warn`, `info` or `debug` |
 //! | `"modules"` | | modules of the kernel to load, each with its parameters behind a blank |
+//! | `"mounts"` | | mounts of the device: `mounts.rs` |
 //! | `"network"` | | read by `network/settings.rs` when a pod needs it |
 //! | `"sysctls"` | `mote.sysctl.<name>=` | written below /proc/sys; dots as sysctl(8) has them |
 //! | | `mote.demo=` | seconds after which the device shows itself and powers off |
@@ -20,6 +21,7 @@ use mote::object;
 use nix::errno::Errno;
 
 use crate::fields;
+use crate::mounts::{self, Mount};
 
 /// Larger files are not read.
 const FILE_BYTES: u64 = 64 * 1024;
@@ -33,6 +35,8 @@ pub struct Settings {
     pub log: LevelFilter,
     /// Modules of the kernel, with parameters.
     pub modules: Vec<String>,
+    /// Mounts, in order.
+    pub mounts: Vec<Mount>,
     /// Name with slashes, and value, in order.
     pub sysctls: Vec<(String, String)>,
     /// See `client/demo.rs`.
@@ -43,7 +47,7 @@ object! {
     /// `init.json`
     pub struct File<'a> {
         hostname: Option<Str<'a>> = "hostname", log: Option<Str<'a>> = "log", sysctls: Pairs<'a, Str<'a>> = "sysctls",
-        modules: List<Str<'a>> = "modules",
+        modules: List<Str<'a>> = "modules", mounts: List<mounts::Text<'a>> = "mounts",
     }
 }
 
@@ -51,7 +55,8 @@ impl Settings {
     /// Before anything is read.
     pub fn new() -> Self {
         let hostname = mote::board::HOSTNAME.to_owned();
-        Self { hostname, log: LevelFilter::Info, modules: Vec::new(), sysctls: Vec::new(), demo: None }
+        let log = LevelFilter::Info;
+        Self { hostname, log, modules: Vec::new(), mounts: Vec::new(), sysctls: Vec::new(), demo: None }
     }
 
     /// Reads both sources; `warn` takes each complaint.
@@ -88,8 +93,15 @@ impl Settings {
         for (name, value) in file.sysctls.iter() {
             self.set(&format!("sysctl.{}", name.decode()), &value.decode(), source, warn);
         }
-        for (key, _) in fields::members(std::str::from_utf8(text).unwrap_or("")) {
-            if !["hostname", "log", "modules", "network", "sysctls"].contains(&key) {
+        let text = std::str::from_utf8(text).unwrap_or("");
+        for (n, mount) in fields::elements(fields::member(text, "mounts").unwrap_or("")).enumerate() {
+            match Mount::read(mount) {
+                Ok(mount) => self.mounts.push(mount),
+                Err((field, why)) => warn(format!("init.json: mounts[{n}].{field}: {why}; left aside")),
+            }
+        }
+        for (key, _) in fields::members(text) {
+            if !["hostname", "log", "modules", "mounts", "network", "sysctls"].contains(&key) {
                 warn(format!("init.json: {key}: not a key that mote knows; left aside"));
             }
         }
@@ -195,6 +207,12 @@ mod tests {
             ("{", "", "init.json: line 1 column 2: ends in the middle; left aside"),
             (r#"{"hostname":7}"#, "", "init.json: hostname: expected a string; left aside"),
             (r#"{"modules":"loop"}"#, "", "init.json: modules: expected an array; left aside"),
+            (r#"{"mounts":{}}"#, "", "init.json: mounts: expected an array; left aside"),
+            (
+                r#"{"mounts":[{"destination":"b","type":"tmpfs"}]}"#,
+                "",
+                "init.json: mounts[0].destination: expected an absolute path, not /, /proc, /sys, /dev or /run; left aside",
+            ),
             (r#"{"color":1}"#, "", "init.json: color: not a key that mote knows; left aside"),
             ("{}", "mote.x", "mote.x: not a key that mote knows; left aside"),
             ("{}", "mote.demo=soon", "mote.demo: expected 0 to 3600 seconds; left aside"),
@@ -211,6 +229,13 @@ mod tests {
         ] {
             assert_eq!(read(file, line), (Settings::new(), vec![said.to_owned()]));
         }
+    }
+
+    #[test]
+    fn a_mount_that_is_wrong_takes_no_other_with_it() {
+        let file = r#"{"mounts":[{"destination":"/a","type":"tmpfs"},{"type":"tmpfs"},{"destination":"/c","type":"tmpfs"}]}"#;
+        let (settings, said) = read(file, "");
+        assert_eq!((settings.mounts.len(), said.len()), (2, 1), "{said:?}");
     }
 
     #[test]

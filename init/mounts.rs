@@ -1,0 +1,236 @@
+//! `mounts` of init.json: what the device has besides its root, such as a partition of bundles and one of data. Each is as in
+//! `mounts` of runtime-spec, on the device's own paths.
+//!
+//! They are made before any manifest is read, in order, in a child: a journal is replayed, a disk is slow or hangs. Whatever fails is
+//! said, and the boot goes on.
+
+use std::os::unix::fs::FileTypeExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use mote::error::{During as _, Result};
+use mote::json::{self, List, Str};
+use mote::sys::mount::mount;
+use mote::tables::{Effect, MOUNT_OPTIONS};
+use mote::{error, object, warn};
+use nix::mount::MsFlags;
+
+use crate::{child, fields};
+
+/// How long the boot waits for all of them.
+const BOOT_MS: u16 = 60_000;
+/// How long a block device may take to come: drivers look for theirs while the boot goes on.
+const DEVICE: Duration = Duration::from_secs(10);
+const LOOK: Duration = Duration::from_millis(10);
+
+object! {
+    /// An element of `mounts`.
+    pub struct Text<'a> {
+        destination: Str<'a> = "destination", kind: Str<'a> = "type", source: Str<'a> = "source",
+        options: List<Str<'a>> = "options",
+    }
+}
+
+/// One mount.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Mount {
+    destination: PathBuf,
+    /// Nothing for a bind mount and a remount.
+    kind: Option<PathBuf>,
+    source: PathBuf,
+    flags: MsFlags,
+    /// A propagation type, set afterwards.
+    propagation: Option<MsFlags>,
+    /// What is not a flag, for the file system.
+    data: String,
+}
+
+impl Mount {
+    /// Reads an element of the array. An error is the field and what is wrong.
+    pub fn read(raw: &str) -> std::result::Result<Self, (String, String)> {
+        let wrong = |field: &str, why: String| Err((field.to_owned(), why));
+        let text = &json::parse::<Text<'_>>(raw.as_bytes()).map_err(|flaw| (flaw.field, flaw.why))?;
+        let known = ["destination", "type", "source", "options"];
+        // An option that is not read could be the one that makes it read-only.
+        if let Some((key, _)) = fields::members(raw).find(|(key, _)| !known.contains(key)) {
+            return wrong(key, format!("expected one of {}", known.join(", ")));
+        }
+        let mut mount = Self {
+            destination: text.destination.decode().into(),
+            kind: None,
+            source: text.source.decode().into(),
+            flags: MsFlags::empty(),
+            propagation: None,
+            data: String::new(),
+        };
+        for (n, option) in text.options.iter().enumerate() {
+            let at = format!("options[{n}]");
+            match MOUNT_OPTIONS.iter().find(|row| *option == row.name).map(|row| row.effect) {
+                Some(Effect::Nothing) => {}
+                Some(Effect::Flags { set, clear }) => mount.flags = (mount.flags - clear) | set,
+                Some(Effect::Bind(kind)) => mount.flags |= kind,
+                Some(Effect::Propagation(kind)) => mount.propagation = Some(kind),
+                Some(Effect::Recursive { .. } | Effect::Special(_)) => {
+                    return wrong(&at, format!("{} is for mounts of containers", option.decode()));
+                }
+                None => {
+                    mount.data.push_str(if mount.data.is_empty() { "" } else { "," });
+                    mount.data.push_str(&option.decode());
+                }
+            }
+        }
+        let remount = mount.flags.contains(MsFlags::MS_REMOUNT);
+        let bind = mount.flags.contains(MsFlags::MS_BIND) || text.kind == "bind";
+        match (mount.kind_of(text), remount || bind) {
+            (None, false) => return wrong("type", "expected the type of a file system, or bind".to_owned()),
+            (_, true) => {}
+            (kind, false) => mount.kind = kind,
+        }
+        if bind {
+            mount.flags |= MsFlags::MS_BIND;
+            if !remount && !mount.source.is_absolute() {
+                return wrong("source", "a bind mount needs an absolute path".to_owned());
+            }
+            if !mount.data.is_empty() {
+                return wrong("options", format!("a bind mount has no option \"{}\"", mount.data));
+            }
+        }
+        // What the rest of the boot stands on; all of it can be remounted.
+        let taken =
+            ["/", "/proc", "/sys", "/dev", "/run"].iter().any(|path| mount.destination == Path::new(path));
+        let climbs = mount.destination.components().any(|part| part == std::path::Component::ParentDir);
+        if !mount.destination.is_absolute() || climbs || (taken && !remount) {
+            return wrong(
+                "destination",
+                "expected an absolute path, not /, /proc, /sys, /dev or /run".to_owned(),
+            );
+        }
+        let named = [("destination", &text.destination), ("type", &text.kind), ("source", &text.source)];
+        let all = named.into_iter().chain(text.options.iter().map(|option| ("options", option)));
+        if let Some((field, _)) = all.into_iter().find(|(_, text)| text.chars().any(|c| c == '\0')) {
+            return wrong(field, "a string with a NUL".to_owned());
+        }
+        Ok(mount)
+    }
+
+    fn kind_of(&self, text: &Text<'_>) -> Option<PathBuf> {
+        let kind = text.kind.decode();
+        (!kind.is_empty() && kind != "none").then(|| PathBuf::from(&*kind))
+    }
+
+    fn make(&self) -> Result<()> {
+        let (to, remount) = (self.destination.as_path(), self.flags.contains(MsFlags::MS_REMOUNT));
+        if !remount {
+            std::fs::create_dir_all(to).during("mkdir", to)?;
+            self.wait();
+        }
+        let source = (!self.source.as_os_str().is_empty()).then_some(self.source.as_path());
+        let data = (!self.data.is_empty()).then_some(Path::new(&self.data));
+        mount(source, to, self.kind.as_deref(), self.flags, data).during("mount", to)?;
+        // The kernel takes no flags with a bind: mount(2).
+        let bind = MsFlags::MS_BIND | MsFlags::MS_REC;
+        if !remount && self.flags.contains(MsFlags::MS_BIND) && !bind.contains(self.flags) {
+            let flags = (self.flags - MsFlags::MS_REC) | MsFlags::MS_REMOUNT;
+            mount(None, to, None, flags, None).during("mount", to)?;
+        }
+        if let Some(kind) = self.propagation {
+            mount(None, to, None, kind, None).during("mount", to)?;
+        }
+        Ok(())
+    }
+
+    /// Waits for a device that is not there yet.
+    fn wait(&self) {
+        let is_there = || self.source.metadata().is_ok_and(|meta| meta.file_type().is_block_device());
+        if !self.source.starts_with("/dev") || self.flags.contains(MsFlags::MS_BIND) || is_there() {
+            return;
+        }
+        let end = Instant::now() + DEVICE;
+        while !is_there() {
+            if Instant::now() >= end {
+                return warn!("mounts: {}: no such block device after 10 s", self.source.display());
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+}
+
+/// Makes all of them.
+pub fn make_all(mounts: &[Mount]) {
+    child::wait_for(c"mote-mounts", "mounts", BOOT_MS, || {
+        for one in mounts {
+            if let Err(e) = one.make() {
+                error!("mounts: {e}; going on without it");
+            }
+        }
+        0
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_become_flags_data_and_propagation() {
+        let mount = Mount::read(
+            r#"{"destination":"/var/lib/mote","type":"ext4","source":"/dev/vda2","options":["defaults","ro","noatime","rw","data=ordered","shared","commit=60"]}"#,
+        );
+        let want = Mount {
+            destination: "/var/lib/mote".into(),
+            kind: Some("ext4".into()),
+            source: "/dev/vda2".into(),
+            flags: MsFlags::MS_NOATIME,
+            propagation: Some(MsFlags::MS_SHARED),
+            data: "data=ordered,commit=60".to_owned(),
+        };
+        assert_eq!(mount, Ok(want));
+        let bind = Mount::read(
+            r#"{"destination":"/etc/mote/manifests","source":"/data/manifests","options":["rbind","ro"]}"#,
+        );
+        let flags = MsFlags::MS_BIND | MsFlags::MS_REC | MsFlags::MS_RDONLY;
+        assert!(bind.is_ok_and(|mount| mount.flags == flags && mount.kind.is_none()));
+        let root = Mount::read(r#"{"destination":"/","options":["remount","rw","noatime"]}"#);
+        let flags = MsFlags::MS_REMOUNT | MsFlags::MS_NOATIME;
+        assert!(root.is_ok_and(|mount| mount.flags == flags && mount.kind.is_none()));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (text, field, why) in [
+            (
+                r#"{"destination":"/a","source":"/dev/vda"}"#,
+                "type",
+                "expected the type of a file system, or bind",
+            ),
+            (r#"{"destination":"/a","type":"none","source":"x"}"#, "type", "expected the type"),
+            (r#"{"destination":"a","type":"ext4"}"#, "destination", "expected an absolute path"),
+            (r#"{"destination":"/a/../proc","type":"ext4"}"#, "destination", "expected an absolute path"),
+            (r#"{"destination":"/proc/","type":"tmpfs"}"#, "destination", "not /, /proc"),
+            (
+                r#"{"destination":"/a","type":"bind","source":"b"}"#,
+                "source",
+                "a bind mount needs an absolute path",
+            ),
+            (
+                r#"{"destination":"/a","type":"bind","source":"/b","options":["size=1"]}"#,
+                "options",
+                "no option \"size=1\"",
+            ),
+            (
+                r#"{"destination":"/a","type":"tmpfs","options":["ro","tmpcopyup"]}"#,
+                "options[1]",
+                "tmpcopyup is for",
+            ),
+            (
+                r#"{"destination":"/a","type":"tmpfs","option":["ro"]}"#,
+                "option",
+                "expected one of destination, type",
+            ),
+            (r#"{"destination":"/a\u0000","type":"tmpfs"}"#, "destination", "a string with a NUL"),
+        ] {
+            let got = Mount::read(text);
+            assert!(matches!(&got, Err((at, said)) if at == field && said.contains(why)), "{text}: {got:?}");
+        }
+    }
+}

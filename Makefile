@@ -121,8 +121,8 @@ target/qemu/%/overlay/test/probe: tests/seccomp/probe.c tests/cgroup/delegate.c 
 	@$*-linux-gnu-gcc -O1 -static -o $(@D)/delegate tests/cgroup/delegate.c
 	@$*-linux-gnu-gcc -O1 -static -o $(@D)/clients tests/qemu/clients.c
 
-# Disks and a scheduler for them.
-QEMU_MODULES := null_blk brd bfq
+# Disks and a scheduler for them, what a bundle on one takes, and a watchdog of the kernel's own.
+QEMU_MODULES := null_blk brd bfq virtio_pci virtio_blk overlay softdog
 
 target/qemu/%/initramfs.cpio: target/dist/%/mote $(image_tools) $(shell find board -type f) \
 		target/qemu/%/overlay/test/probe target/bundles/%/probe/config.json tests/qemu/web.yaml
@@ -130,7 +130,17 @@ target/qemu/%/initramfs.cpio: target/dist/%/mote $(image_tools) $(shell find boa
 	@tools/image --arch $* --board $(BOARD) --mote $< --out target/qemu/$* --overlay target/qemu/$*/overlay --bundle probe \
 		$(QEMU_MODULES:%=--module %) tests/qemu/web.yaml
 
-qemu-images: $(ARCHES:%=target/qemu/%/initramfs.cpio)
+# A disk with the bundle and a manifest.
+target/qemu/%/disk.img: target/bundles/%/probe/config.json tests/qemu/disk.json
+	@echo "  DISK    target/qemu/$*"
+	@rm -rf target/qemu/$*/disk && mkdir -p target/qemu/$*/disk/bundles target/qemu/$*/disk/manifests
+	@cp -a target/bundles/$*/probe target/qemu/$*/disk/bundles/
+	@mkdir -p target/qemu/$*/disk/bundles/probe/rootfs/etc && echo below >target/qemu/$*/disk/bundles/probe/rootfs/etc/mark
+	@cp tests/qemu/disk.json target/qemu/$*/disk/manifests/
+	@truncate -s 24M $@.new
+	@PATH=$$PATH:/sbin:/usr/sbin mke2fs -q -F -t ext4 -d target/qemu/$*/disk $@.new && mv $@.new $@
+
+qemu-images: $(ARCHES:%=target/qemu/%/initramfs.cpio) $(ARCHES:%=target/qemu/%/disk.img)
 
 demo-images: $(ARCHES:%=target/demo/%/initramfs.cpio)
 

@@ -187,6 +187,7 @@ for what in "${@:-build}"; do
         need python3 python3
         python3 -c 'import yaml' 2>/dev/null || MISSING="$MISSING python3-yaml"
         need dpkg-deb dpkg
+        PATH=$PATH:/sbin:/usr/sbin need mke2fs e2fsprogs
         # The program in the tests' devices that makes system calls.
         case $(uname -m) in
         x86_64) need aarch64-linux-gnu-gcc 'gcc-aarch64-linux-gnu libc6-dev-arm64-cross' ;;

@@ -39,6 +39,9 @@ pub fn run() -> ! {
     let mut tables = TABLES.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let (pods, units) = &mut *tables;
     let world = &mut World::new(&DEVICE, pods, units, BOOT_MS);
+    if let Some(seconds) = settings.watchdog {
+        world.watchdog.start(seconds, clock::now_ms());
+    }
     let host_network = load(world);
     steps.done("manifests");
     if host_network {

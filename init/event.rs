@@ -67,6 +67,7 @@ pub fn run(world: &mut World<'_>, mut sources: Sources, booted: impl FnOnce(&mut
         control::tick(world, now_ms);
         live::tick(world, now_ms);
         power::step(world, now_ms);
+        world.watchdog.tick(now_ms);
         if world.is_booted(now_ms)
             && let Some(booted) = booted.take()
         {

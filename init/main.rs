@@ -48,6 +48,7 @@ mod table;
 mod task;
 mod tty;
 mod volumes;
+mod watchdog;
 mod world;
 
 use std::ffi::OsString;

@@ -4,7 +4,6 @@
 //! They are made before any manifest is read, in order, in a child: a journal is replayed, a disk is slow or hangs. Whatever fails is
 //! said, and the boot goes on.
 
-use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -12,7 +11,8 @@ use mote::error::{During as _, Result};
 use mote::json::{self, List, Str};
 use mote::sys::mount::mount;
 use mote::tables::{Effect, MOUNT_OPTIONS};
-use mote::{error, object, warn};
+use mote::{error, object};
+use nix::errno::Errno;
 use nix::mount::MsFlags;
 
 use crate::{child, fields};
@@ -122,11 +122,14 @@ impl Mount {
         let (to, remount) = (self.destination.as_path(), self.flags.contains(MsFlags::MS_REMOUNT));
         if !remount {
             std::fs::create_dir_all(to).during("mkdir", to)?;
-            self.wait();
         }
         let source = (!self.source.as_os_str().is_empty()).then_some(self.source.as_path());
         let data = (!self.data.is_empty()).then_some(Path::new(&self.data));
-        mount(source, to, self.kind.as_deref(), self.flags, data).during("mount", to)?;
+        // As mount(8) lists it: the kernel says ENODEV for a type that it lacks.
+        let on = format!("{} on {}", self.source.display(), to.display());
+        let what = self.kind.iter().fold(on, |on, kind| format!("{on} type {}", kind.display()));
+        self.once_it_can(|| mount(source, to, self.kind.as_deref(), self.flags, data))
+            .during("mount", &*what)?;
         // The kernel takes no flags with a bind: mount(2).
         let bind = MsFlags::MS_BIND | MsFlags::MS_REC;
         if !remount && self.flags.contains(MsFlags::MS_BIND) && !bind.contains(self.flags) {
@@ -139,16 +142,17 @@ impl Mount {
         Ok(())
     }
 
-    /// Waits for a device that is not there yet.
-    fn wait(&self) {
-        let is_there = || self.source.metadata().is_ok_and(|meta| meta.file_type().is_block_device());
-        if !self.source.starts_with("/dev") || self.flags.contains(MsFlags::MS_BIND) || is_there() {
-            return;
-        }
-        let end = Instant::now() + DEVICE;
-        while !is_there() {
-            if Instant::now() >= end {
-                return warn!("mounts: {}: no such block device after 10 s", self.source.display());
+    /// mount(2), again and again while its device is not there yet, or is there and cannot be opened yet.
+    fn once_it_can(&self, mut mount: impl FnMut() -> nix::Result<()>) -> nix::Result<()> {
+        let waits = self.source.starts_with("/dev") && !self.flags.contains(MsFlags::MS_BIND);
+        let mut since = None;
+        loop {
+            match mount() {
+                Err(Errno::ENOENT | Errno::ENXIO) if waits => {}
+                result => return result,
+            }
+            if since.get_or_insert_with(Instant::now).elapsed() >= DEVICE {
+                return mount();
             }
             std::thread::sleep(LOOK);
         }

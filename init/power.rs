@@ -189,6 +189,9 @@ pub fn step(world: &mut World, now_ms: u64) {
         if !world.paths.device {
             hosted::leave(world);
         }
+        if matches!(kind, Kind::Halt | Kind::PowerOff) {
+            world.watchdog.stop(); // the child must not have it open any more
+        }
         match child::fork(c"mote-last", || last(kind)) {
             Ok((pid, _)) => enter(world, Phase::Last { pid: pid.as_raw() }, LAST_MS),
             Err(errno) => {

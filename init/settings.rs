@@ -8,6 +8,7 @@
 //! | `"mounts"` | | mounts of the device: `mounts.rs` |
 //! | `"network"` | | read by `network/settings.rs` when a pod needs it |
 //! | `"sysctls"` | `mote.sysctl.<name>=` | written below /proc/sys; dots as sysctl(8) has them |
+//! | `"watchdog"` | `mote.watchdog=` | seconds after which the hardware restarts a device that hangs; 0 for none |
 //! | | `mote.demo=` | seconds after which the device shows itself and powers off |
 //!
 //! Anything else is named in a warning. Reading ends in settings whatever the text holds.
@@ -39,6 +40,8 @@ pub struct Settings {
     pub mounts: Vec<Mount>,
     /// Name with slashes, and value, in order.
     pub sysctls: Vec<(String, String)>,
+    /// The timeout of the watchdog in seconds, if there is to be one.
+    pub watchdog: Option<i32>,
     /// See `client/demo.rs`.
     pub demo: Option<u32>,
 }
@@ -48,6 +51,7 @@ object! {
     pub struct File<'a> {
         hostname: Option<Str<'a>> = "hostname", log: Option<Str<'a>> = "log", sysctls: Pairs<'a, Str<'a>> = "sysctls",
         modules: List<Str<'a>> = "modules", mounts: List<mounts::Text<'a>> = "mounts",
+        watchdog: Option<u32> = "watchdog",
     }
 }
 
@@ -56,7 +60,15 @@ impl Settings {
     pub fn new() -> Self {
         let hostname = mote::board::HOSTNAME.to_owned();
         let log = LevelFilter::Info;
-        Self { hostname, log, modules: Vec::new(), mounts: Vec::new(), sysctls: Vec::new(), demo: None }
+        Self {
+            hostname,
+            log,
+            modules: Vec::new(),
+            mounts: Vec::new(),
+            sysctls: Vec::new(),
+            watchdog: None,
+            demo: None,
+        }
     }
 
     /// Reads both sources; `warn` takes each complaint.
@@ -89,6 +101,9 @@ impl Settings {
         if let Some(level) = file.log {
             self.set("log", &level.decode(), source, warn);
         }
+        if let Some(seconds) = file.watchdog {
+            self.set("watchdog", &seconds.to_string(), source, warn);
+        }
         self.modules = file.modules.iter().map(|module| module.decode()).collect();
         for (name, value) in file.sysctls.iter() {
             self.set(&format!("sysctl.{}", name.decode()), &value.decode(), source, warn);
@@ -101,7 +116,7 @@ impl Settings {
             }
         }
         for (key, _) in fields::members(text) {
-            if !["hostname", "log", "modules", "mounts", "network", "sysctls"].contains(&key) {
+            if !["hostname", "log", "modules", "mounts", "network", "sysctls", "watchdog"].contains(&key) {
                 warn(format!("init.json: {key}: not a key that mote knows; left aside"));
             }
         }
@@ -139,6 +154,11 @@ impl Settings {
                 "info" => self.log = LevelFilter::Info,
                 "debug" => self.log = LevelFilter::Debug,
                 _ => refuse("expected error, warn, info or debug"),
+            },
+            "watchdog" => match value.parse() {
+                Ok(0) => self.watchdog = None,
+                Ok(seconds) if (2..=3600).contains(&seconds) => self.watchdog = Some(seconds),
+                _ => refuse("expected 2 to 3600 seconds, or 0"),
             },
             "demo" => match value.parse() {
                 Ok(seconds) if seconds <= 3600 => self.demo = Some(seconds),
@@ -215,6 +235,13 @@ mod tests {
             ),
             (r#"{"color":1}"#, "", "init.json: color: not a key that mote knows; left aside"),
             ("{}", "mote.x", "mote.x: not a key that mote knows; left aside"),
+            (r#"{"watchdog":1}"#, "", "init.json: watchdog: expected 2 to 3600 seconds, or 0; left aside"),
+            (
+                r#"{"watchdog":"30"}"#,
+                "",
+                "init.json: watchdog: expected a whole number from 0 to 4294967295; left aside",
+            ),
+            ("{}", "mote.watchdog=", "mote.watchdog: expected 2 to 3600 seconds, or 0; left aside"),
             ("{}", "mote.demo=soon", "mote.demo: expected 0 to 3600 seconds; left aside"),
             (
                 "{}",
@@ -236,6 +263,12 @@ mod tests {
         let file = r#"{"mounts":[{"destination":"/a","type":"tmpfs"},{"type":"tmpfs"},{"destination":"/c","type":"tmpfs"}]}"#;
         let (settings, said) = read(file, "");
         assert_eq!((settings.mounts.len(), said.len()), (2, 1), "{said:?}");
+    }
+
+    #[test]
+    fn the_command_line_can_switch_the_watchdog_off() {
+        assert_eq!(read(r#"{"watchdog":30}"#, "").0.watchdog, Some(30));
+        assert_eq!(read(r#"{"watchdog":30}"#, "mote.watchdog=0").0.watchdog, None);
     }
 
     #[test]

@@ -27,6 +27,7 @@ use crate::start::{self, Report};
 use crate::supervise::pod::{self, Phase, View};
 use crate::supervise::{self, Action, Event, Halt, NEVER, Outcome, State, Status, Task};
 use crate::task;
+use crate::watchdog::Watchdog;
 use mote::board::MAX_CONTAINERS;
 
 mod ends;
@@ -61,6 +62,8 @@ pub struct World<'t> {
     pub control: Control,
     /// The way down.
     pub power: Power,
+    /// What restarts the device when PID 1 hangs.
+    pub watchdog: Watchdog,
     /// What has become of the containers.
     pub history: History,
     /// Manifests that change.
@@ -102,6 +105,7 @@ impl<'t> World<'t> {
             logs: Logs::new(),
             control: Control::new(),
             power: Power::new(),
+            watchdog: Watchdog::none(),
             history: History::new(),
             live: Live::new(),
             strangers: heapless::Deque::new(),
@@ -428,5 +432,6 @@ impl<'t> World<'t> {
             .min(self.logs.deadline_ms())
             .min(self.control.deadline_ms())
             .min(self.power.deadline_ms())
+            .min(self.watchdog.deadline_ms())
     }
 }

@@ -24,6 +24,7 @@ pub mod shared;
 pub mod socket;
 pub mod terminal;
 pub mod wait;
+pub mod watchdog;
 
 use nix::errno::Errno;
 

@@ -327,6 +327,75 @@ fn sigterm_restarts_also_without_a_console() {
     goes_down_by("aarch64", "TERM", "reboot", 2);
 }
 
+/// The checks of `device/test/storage/checks.sh`.
+const STORAGE: &[&str] = &[
+    "what init.json lists is mounted, from a disk that came late",
+    "what cannot be mounted is said and left out",
+    "without overlayfs a container that is to write is refused",
+    "with it the container is started",
+    "what it writes is in memory, and the bundle as it was",
+    "a restart begins with the bundle",
+];
+
+/// A device with a disk; what was written on it is there when it is off, and its file system was unmounted.
+fn uses_a_disk(arch: &str) {
+    let Some(images) = env::var_os("MOTE_IMAGES") else {
+        let _ = check(arch, "storage", "", STORAGE); // says that it is skipped
+        return;
+    };
+    let images = Path::new(env!("CARGO_MANIFEST_DIR")).join(images);
+    let disk = env::temp_dir().join(format!("mote-disk-{arch}-{}.img", std::process::id()));
+    std::fs::copy(images.join("qemu").join(arch).join("disk.img"), &disk).expect("disk.img");
+    let drive = format!("file={},format=raw,if=virtio", disk.display());
+    let boot =
+        thread::scope(|s| s.spawn(|| check_with(arch, "storage", "", &["-drive", &drive], STORAGE)).join());
+    let debugfs = |request: &str| {
+        let path = format!("{}:/sbin:/usr/sbin", env::var("PATH").unwrap_or_default());
+        let out = Command::new("debugfs").env("PATH", path).args(["-R", request]).arg(&disk).output();
+        String::from_utf8_lossy(&out.expect("debugfs").stdout).into_owned()
+    };
+    let (kept, state) = (debugfs("cat /kept"), debugfs("stats -h"));
+    let _ = std::fs::remove_file(&disk);
+    let boot = boot.unwrap_or_else(|why| std::panic::resume_unwind(why)).expect("MOTE_IMAGES is set");
+    boot.ends_well();
+    assert_eq!(kept, "kept\n", "{boot}");
+    let is_clean = state.contains("Filesystem state:         clean") && !state.contains("needs_recovery");
+    assert!(is_clean, "the disk was not unmounted: {state}{boot}");
+}
+
+#[test]
+fn a_disk_is_mounted_used_and_unmounted_on_x86_64() {
+    uses_a_disk("x86_64");
+}
+
+#[test]
+fn a_disk_is_mounted_used_and_unmounted_on_aarch64() {
+    uses_a_disk("aarch64");
+}
+
+/// A device with a watchdog (softdog: Debian's kernels for QEMU have no driver of hardware that both machines have), which ends by `end`.
+fn is_watched(arch: &str, end: &str) -> Option<Boot> {
+    let checks = ["the watchdog is armed with the timeout of the command line", "PID 1 feeds it"];
+    check(arch, "watchdog", &format!("mote.watchdog=10 END={end}"), &checks)
+}
+
+#[test]
+fn a_device_that_hangs_is_restarted_by_its_watchdog() {
+    if let Some(boot) = is_watched("aarch64", "hang") {
+        boot.shows("PID 1 hangs from here");
+        boot.shows("softdog: Initiating system reboot");
+        assert!(boot.status == 1, "{}: {boot}", boot.status);
+    }
+}
+
+#[test]
+fn a_device_that_goes_off_stops_its_watchdog() {
+    if let Some(boot) = is_watched("x86_64", "off") {
+        boot.ends_well();
+        assert!(!boot.console.contains("did not stop"), "{boot}");
+    }
+}
+
 /// The checks of `device/test/apparmor/checks.sh`.
 const APPARMOR: &[&str] = &[
     "a profile is loaded",

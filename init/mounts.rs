@@ -13,7 +13,7 @@ use mote::sys::mount::mount;
 use mote::tables::{Effect, MOUNT_OPTIONS};
 use mote::{error, object};
 use nix::errno::Errno;
-use nix::mount::MsFlags;
+use nix::mount::{MntFlags, MsFlags, umount2};
 
 use crate::{child, fields};
 
@@ -21,6 +21,8 @@ use crate::{child, fields};
 const BOOT_MS: u16 = 60_000;
 /// How long a block device may take to come: drivers look for theirs while the boot goes on.
 const DEVICE: Duration = Duration::from_secs(10);
+/// What mount(2) takes of the options that are for the file system; it cuts off the rest.
+const PAGE: usize = 4096;
 const LOOK: Duration = Duration::from_millis(10);
 
 object! {
@@ -81,10 +83,15 @@ impl Mount {
         }
         let remount = mount.flags.contains(MsFlags::MS_REMOUNT);
         let bind = mount.flags.contains(MsFlags::MS_BIND) || text.kind == "bind";
-        match (mount.kind_of(text), remount || bind) {
-            (None, false) => return wrong("type", "expected the type of a file system, or bind".to_owned()),
-            (_, true) => {}
-            (kind, false) => mount.kind = kind,
+        if !remount && !bind {
+            let kind = text.kind.decode();
+            if kind.is_empty() || kind == "none" {
+                return wrong("type", "expected the type of a file system, or bind".to_owned());
+            }
+            mount.kind = Some(kind.into());
+        }
+        if mount.data.len() >= PAGE {
+            return wrong("options", "longer than the page that mount(2) takes".to_owned());
         }
         if bind {
             mount.flags |= MsFlags::MS_BIND;
@@ -113,11 +120,6 @@ impl Mount {
         Ok(mount)
     }
 
-    fn kind_of(&self, text: &Text<'_>) -> Option<PathBuf> {
-        let kind = text.kind.decode();
-        (!kind.is_empty() && kind != "none").then(|| PathBuf::from(&*kind))
-    }
-
     fn make(&self) -> Result<()> {
         let (to, remount) = (self.destination.as_path(), self.flags.contains(MsFlags::MS_REMOUNT));
         if !remount {
@@ -130,16 +132,24 @@ impl Mount {
         let what = self.kind.iter().fold(on, |on, kind| format!("{on} type {}", kind.display()));
         self.once_it_can(|| mount(source, to, self.kind.as_deref(), self.flags, data))
             .during("mount", &*what)?;
-        // The kernel takes no flags with a bind: mount(2).
-        let bind = MsFlags::MS_BIND | MsFlags::MS_REC;
-        if !remount && self.flags.contains(MsFlags::MS_BIND) && !bind.contains(self.flags) {
+        let finished = self.finish().during("mount", &*what);
+        if finished.is_err() && !remount {
+            // What was to be read-only must not stay writable.
+            umount2(to, MntFlags::MNT_DETACH).during("umount", to)?;
+        }
+        finished
+    }
+
+    /// What mount(2) does not do in one call.
+    fn finish(&self) -> nix::Result<()> {
+        let (to, bind) = (self.destination.as_path(), MsFlags::MS_BIND | MsFlags::MS_REC);
+        let done = self.flags.contains(MsFlags::MS_REMOUNT) || bind.contains(self.flags);
+        // The flags of a bind mount, but for MS_REC, are ignored.
+        if self.flags.contains(MsFlags::MS_BIND) && !done {
             let flags = (self.flags - MsFlags::MS_REC) | MsFlags::MS_REMOUNT;
-            mount(None, to, None, flags, None).during("mount", to)?;
+            mount(None, to, None, flags, None)?;
         }
-        if let Some(kind) = self.propagation {
-            mount(None, to, None, kind, None).during("mount", to)?;
-        }
-        Ok(())
+        self.propagation.map_or(Ok(()), |kind| mount(None, to, None, kind, None))
     }
 
     /// mount(2), again and again while its device is not there yet, or is there and cannot be opened yet.
@@ -201,7 +211,9 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named() {
+        let long = format!(r#"{{"destination":"/a","type":"tmpfs","options":["{}"]}}"#, "x".repeat(PAGE));
         for (text, field, why) in [
+            (&*long, "options", "longer than the page"),
             (
                 r#"{"destination":"/a","source":"/dev/vda"}"#,
                 "type",

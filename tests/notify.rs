@@ -156,14 +156,14 @@ fn in_the_foreground_the_main_process_is_the_command() {
     let manager = Manager::new(&t);
     let bundle = t.bundle(
         "bundle",
-        &script("trap 'exit 7' USR1; send READY=1; echo said; go; send X=1 || exit 6; exit 5"),
+        &script("trap 'exit 7' USR1; send READY=1; echo said; go; while send X=1; do sleep 0.1; done; exit 6"),
     );
     let id = t.id();
     let run = manager.tells(t.mote(["run", "--bundle"]).arg(&bundle).arg(&id)).spawn();
     let pid = run.pid();
     assert_eq!(manager.lines("MAINPID"), ["READY=1".to_owned(), format!("MAINPID={pid}")]);
     go(&bundle);
-    // Nobody listens any more, so it is refused where it would otherwise wait for ever.
+    // Soon nobody listens any more, so it is refused where it would otherwise wait for ever.
     assert_eq!(run.wait().code(), 6);
     manager.hears_nothing();
 }

@@ -49,9 +49,8 @@ fn count() {
     }
 }
 
-/// How much the arena holds: all that a boot or a plain `run` allocates, the 64 KiB of room for strings that a plan asks for
-/// included. What is not used of it is never touched.
-const ARENA_BYTES: usize = 144 * 1024;
+/// How much the arena holds: all that a boot or a plain `run` allocates.
+const ARENA_BYTES: usize = 64 * 1024;
 
 /// Memory handed out from its start on, and taken back only from its end, or when all beyond [`keep`] is given up: most of what mote allocates is small and lives
 /// until a process ends that does not live long. What does not fit comes from [`System`], whose start alone takes five

@@ -211,6 +211,9 @@ for what in "${@:-build}"; do
         # The tests of the tools.
         need python3 python3
         python3 -c 'import yaml' 2>/dev/null || MISSING="$MISSING python3-yaml"
+        # The shells whose completions are tried.
+        need zsh zsh
+        need fish fish
         # The tests of seccomp compare with it.
         [ -e /usr/include/seccomp.h ] || MISSING="$MISSING libseccomp-dev"
         install_missing

@@ -1,11 +1,11 @@
 //! `bpf(2)`: programs of type `BPF_PROG_TYPE_CGROUP_DEVICE`, and the few instructions they are made of.
 
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use syscalls::{Sysno, syscall};
 
-use super::checked;
+use super::{checked, owned};
 
 /// A register of the BPF machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -176,7 +176,7 @@ pub fn load_cgroup_device(program: &[Instruction]) -> Result<OwnedFd, Errno> {
     // success the result is a new descriptor that nobody else owns.
     let fd = checked(unsafe { syscall!(Sysno::bpf, BPF_PROG_LOAD, &raw const attr, size_of::<Load>()) })?;
     // SAFETY: as above.
-    RawFd::try_from(fd).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }).map_err(|_| Errno::EBADF)
+    unsafe { owned(fd) }
 }
 
 /// `BPF_PROG_ATTACH` to a cgroup v2 directory, beside the programs of outer cgroups, which keep their say, and in the
@@ -238,7 +238,7 @@ pub fn attached_cgroup_device(cgroup: BorrowedFd<'_>) -> Result<Vec<OwnedFd>, Er
             syscall!(Sysno::bpf, BPF_PROG_GET_FD_BY_ID, attr.as_ptr(), size_of_val(&attr))
         })?;
         // SAFETY: as above.
-        RawFd::try_from(fd).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }).map_err(|_| Errno::EBADF)
+        unsafe { owned(fd) }
     };
     ids.iter().take(count).map(open).collect()
 }

@@ -26,7 +26,19 @@ pub mod terminal;
 pub mod wait;
 pub mod watchdog;
 
+use std::os::fd::{FromRawFd as _, OwnedFd, RawFd};
+
 use nix::errno::Errno;
+
+/// An owner of the descriptor that a call has returned.
+///
+/// # Safety
+///
+/// The descriptor is new, and nobody else owns it.
+unsafe fn owned(fd: usize) -> Result<OwnedFd, Errno> {
+    // SAFETY: the caller's promise is what this asks for.
+    RawFd::try_from(fd).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }).map_err(|_| Errno::EBADF)
+}
 
 /// The result of a raw system call in nix's terms.
 fn checked(result: Result<usize, syscalls::Errno>) -> Result<usize, Errno> {

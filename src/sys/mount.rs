@@ -1,14 +1,14 @@
 //! The mount calls that nix lacks: `open_tree(2)`, `move_mount(2)`, `mount_setattr(2)`.
 
 use std::ffi::CStr;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::errno::Errno;
 use nix::mount::MsFlags;
 use syscalls::{Sysno, syscall};
 
-use super::checked;
+use super::{checked, owned};
 
 /// `MOUNT_ATTR_*` of `mount_setattr(2)`.
 pub mod attr {
@@ -74,7 +74,7 @@ pub fn open_tree_clone(from: At<'_>, recursive: bool) -> Result<OwnedFd, Errno> 
     // SAFETY: `path` ends in NUL and outlives the call; on success the result is a new descriptor owned by nobody.
     let fd = checked(unsafe { syscall!(Sysno::open_tree, dir, path.as_ptr(), flags) })?;
     // SAFETY: as above.
-    RawFd::try_from(fd).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }).map_err(|_| Errno::EBADF)
+    unsafe { owned(fd) }
 }
 
 /// `fsopen(2)`, `fsconfig(2)`, `fsmount(2)`: a new tmpfs whose root has the mode `mode`, in octal, as a detached mount that is
@@ -83,20 +83,16 @@ pub fn new_tmpfs(mode: &CStr) -> Result<OwnedFd, Errno> {
     const CLOEXEC: u32 = 1; // FSOPEN_CLOEXEC and FSMOUNT_CLOEXEC
     const SET_STRING: u32 = 1;
     const CMD_CREATE: u32 = 6;
-    let owned = |fd: usize| {
-        // SAFETY: what both calls return is a new descriptor that nobody owns.
-        RawFd::try_from(fd).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }).map_err(|_| Errno::EBADF)
-    };
-    // SAFETY: a static string.
-    let context = owned(checked(unsafe { syscall!(Sysno::fsopen, c"tmpfs".as_ptr(), CLOEXEC) })?)?;
+    // SAFETY: a static string; the result is a new descriptor that nobody else owns.
+    let context = unsafe { owned(checked(syscall!(Sysno::fsopen, c"tmpfs".as_ptr(), CLOEXEC))?) }?;
     let fd = context.as_raw_fd();
     let (key, value) = (c"mode".as_ptr(), mode.as_ptr());
     // SAFETY: the descriptor is open, both strings end in NUL and outlive the call.
     checked(unsafe { syscall!(Sysno::fsconfig, fd, SET_STRING, key, value, 0) })?;
     // SAFETY: this command takes neither key nor value.
     checked(unsafe { syscall!(Sysno::fsconfig, fd, CMD_CREATE, 0, 0, 0) })?;
-    // SAFETY: integers.
-    owned(checked(unsafe { syscall!(Sysno::fsmount, fd, CLOEXEC, 0) })?)
+    // SAFETY: integers; the result is as above.
+    unsafe { owned(checked(syscall!(Sysno::fsmount, fd, CLOEXEC, 0))?) }
 }
 
 /// `move_mount(2)`: attaches the detached mount on what `target` is open on. Linux 5.2.

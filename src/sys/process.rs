@@ -8,7 +8,7 @@ use nix::sys::resource::Resource;
 use nix::unistd::Pid;
 use syscalls::{Sysno, syscall};
 
-use super::checked;
+use super::{checked, owned};
 
 /// `pidfd_open(2)`: a descriptor for a process, which stays its own when the number is used again. Linux 5.3.
 /// Errors: `ESRCH` when there is none.
@@ -16,7 +16,7 @@ pub fn pidfd_open(pid: Pid) -> Result<OwnedFd, Errno> {
     // SAFETY: plain integers in; on success the result is a new descriptor that nobody else owns.
     let fd = checked(unsafe { syscall!(Sysno::pidfd_open, pid.as_raw(), 0) })?;
     // SAFETY: as above.
-    RawFd::try_from(fd).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }).map_err(|_| Errno::EBADF)
+    unsafe { owned(fd) }
 }
 
 /// `pidfd_send_signal(2)`: signals the process behind `pidfd`, never a recycled PID. Linux 5.1.

@@ -1,11 +1,11 @@
 //! `seccomp(2)`: classic BPF programs that judge system calls, and descriptors that cross processes for them.
 
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use syscalls::{Sysno, syscall};
 
-use super::checked;
+use super::{checked, owned};
 
 /// `struct sock_filter`
 #[repr(C)]
@@ -69,5 +69,5 @@ pub fn pidfd_getfd(pidfd: BorrowedFd<'_>, number: RawFd) -> Result<OwnedFd, Errn
     // SAFETY: plain integers in; on success the result is a new descriptor that nobody else owns.
     let fd = checked(unsafe { syscall!(Sysno::pidfd_getfd, pidfd.as_raw_fd(), number, 0) })?;
     // SAFETY: as above.
-    RawFd::try_from(fd).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }).map_err(|_| Errno::EBADF)
+    unsafe { owned(fd) }
 }

@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use nix::errno::Errno;
 use syscalls::{Sysno, syscall};
 
-use super::checked;
+use super::{checked, owned};
 
 /// Room for one descriptor in a control message, aligned as `struct cmsghdr` is.
 #[repr(C, align(8))]
@@ -32,7 +32,7 @@ pub fn accept(listener: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     // SAFETY: no address is asked for; on success the result is a new descriptor that nobody else owns.
     let fd = checked(unsafe { syscall!(Sysno::accept4, listener.as_raw_fd(), 0, 0, libc::SOCK_CLOEXEC) })?;
     // SAFETY: as above.
-    RawFd::try_from(fd).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }).map_err(|_| Errno::EBADF)
+    unsafe { owned(fd) }
 }
 
 /// `SO_PEERPIDFD` (unix(7)): a descriptor of the process that has connected. Linux 6.5.

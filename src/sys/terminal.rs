@@ -1,13 +1,13 @@
 //! Pseudoterminals: the `ioctl_tty(2)` calls.
 
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
 use nix::pty::Winsize;
 use syscalls::{Sysno, syscall};
 
-use super::checked;
+use super::{checked, owned};
 
 /// Standard input, without the buffer that std's handle comes with.
 // SAFETY: `entry::open_standard` has opened it if the caller had not, and nobody closes it.
@@ -35,7 +35,7 @@ pub fn open_peer(master: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     // SAFETY: integers only; on success the result is a new descriptor that nobody else owns.
     let fd = checked(unsafe { syscall!(Sysno::ioctl, master.as_raw_fd(), libc::TIOCGPTPEER, flags) })?;
     // SAFETY: as above.
-    RawFd::try_from(fd).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }).map_err(|_| Errno::EBADF)
+    unsafe { owned(fd) }
 }
 
 /// `TIOCSCTTY`: makes `terminal` the controlling terminal of the calling session leader.

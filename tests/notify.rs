@@ -156,7 +156,9 @@ fn in_the_foreground_the_main_process_is_the_command() {
     let manager = Manager::new(&t);
     let bundle = t.bundle(
         "bundle",
-        &script("trap 'exit 7' USR1; send READY=1; echo said; go; while send X=1; do sleep 0.1; done; exit 6"),
+        &script(
+            "trap 'exit 7' USR1; send READY=1; echo said; go; while send X=1; do sleep 0.1; done; exit 6",
+        ),
     );
     let id = t.id();
     let run = manager.tells(t.mote(["run", "--bundle"]).arg(&bundle).arg(&id)).spawn();

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use mote::error::{During as _, Error, Result, words};
 use mote::pin;
-use mote::sys::{alloc, file, net};
+use mote::sys::{alloc, net};
 use mote::{error, info, warn};
 use nix::errno::Errno;
 use nix::sys::reboot::set_cad_enabled;
@@ -81,12 +81,8 @@ fn configure() -> Settings {
         error!("hostname {}: {}; it stays as it is", settings.hostname, words(errno));
     }
     // Before the sysctls, as they bring some.
-    if !settings.modules.is_empty() {
-        modules::load_all(&settings.modules);
-    }
-    if !settings.mounts.is_empty() {
-        mounts::make_all(&settings.mounts);
-    }
+    modules::load_all(&settings.modules);
+    mounts::make_all(&settings.mounts);
     for (name, value) in &settings.sysctls {
         if let Err(e) = std::fs::write(Path::new("/proc/sys").join(name), value) {
             error!("sysctl {name}: {e}; it stays as it is");
@@ -164,15 +160,13 @@ fn loopback() {
 /// Fills the tables from the manifests, in the order of their names. Returns whether a pod is in the device's own network.
 pub fn load(world: &mut World<'_>) -> bool {
     let mut host_network = false;
-    let mut files = match file::names(world.paths.manifests) {
-        Ok(names) => names,
+    let files = match reader::manifests(world.paths.manifests) {
+        Ok(files) => files,
         Err(errno) => {
             error!("{}: {}; no pod is run", world.paths.manifests, words(errno));
             return false;
         }
     };
-    files.retain(|name| reader::is_manifest(name.as_encoded_bytes()));
-    files.sort_unstable();
     alloc::keep();
     for file in files {
         let shown = file.to_string_lossy();

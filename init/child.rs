@@ -3,18 +3,29 @@
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use crate::early;
-use mote::error::words;
+use mote::error::{Result, words};
 use mote::sys::clone::{self, Side};
 use mote::sys::process::exit_now;
 use mote::{error, warn};
-use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::SigSet;
 use nix::unistd::{Pid, setsid};
 
-/// Forks, and waits for at most `ms` until `work` is done: it may hang in the kernel, and the boot goes on then.
-pub fn wait_for(name: &std::ffi::CStr, what: &str, ms: u16, work: impl FnOnce() -> i32) {
-    match fork(name, work) {
+/// Does `work` on each of `all` in a child, and waits for that at most `ms`: it may take its time over hardware, or hang in the kernel. What
+/// fails is logged, and the boot goes on.
+pub fn each<T>(name: &std::ffi::CStr, what: &str, ms: u16, all: &[T], work: impl Fn(&T) -> Result<()>) {
+    if all.is_empty() {
+        return;
+    }
+    let forked = fork(name, || {
+        for one in all {
+            if let Err(e) = work(one) {
+                error!("{what}: {e}; going on without it");
+            }
+        }
+        0
+    });
+    match forked {
         Ok((_, pidfd)) => {
             let done = poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], PollTimeout::from(ms));
             if done != Ok(1) {
@@ -29,7 +40,7 @@ pub fn wait_for(name: &std::ffi::CStr, what: &str, ms: u16, work: impl FnOnce() 
 /// and ends with what that returns.
 ///
 /// The child has copies of all of PID 1's descriptors. Those are all close-on-exec; a child that stays closes them itself.
-pub fn fork(name: &std::ffi::CStr, work: impl FnOnce() -> i32) -> Result<(Pid, OwnedFd), Errno> {
+pub fn fork(name: &std::ffi::CStr, work: impl FnOnce() -> i32) -> nix::Result<(Pid, OwnedFd)> {
     match clone::fork()? {
         Side::Parent(pid, pidfd) => Ok((pid, pidfd)),
         Side::Child => {

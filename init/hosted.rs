@@ -3,12 +3,13 @@
 //! child subreaper, one lock keeps a second supervisor away from the same directory, and the end takes back what was made.
 
 use std::fs::{DirBuilder, File, OpenOptions};
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, symlink};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use log::LevelFilter;
-use mote::cgroup::{Cgroups, MOUNT, Place, Where};
+use mote::cgroup::{self, Cgroups, MOUNT, Place, Where};
 use mote::error::{During as _, Error, Result};
 use mote::pin;
 use mote::sys::alloc;
@@ -16,7 +17,7 @@ use mote::sys::file;
 use mote::sys::process::exit_now;
 use mote::{info, warn};
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::{Flock, FlockArg, OFlag};
 use nix::mount::{MntFlags, umount2};
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal, kill};
@@ -62,7 +63,7 @@ pub fn run(
     if paths.socket.len() > SOCKET_BYTES {
         return Err(Error::usage(format_args!("supervise: --run: the path is too long for a socket in it")));
     }
-    file::names(manifests).during("open", manifests)?;
+    file::open(manifests, OFlag::O_DIRECTORY).during("open", manifests)?;
     DirBuilder::new().mode(0o700).recursive(true).create(run).during("mkdir", run)?;
     let lock = lock(paths)?;
     make_logs(paths)?;
@@ -152,9 +153,9 @@ fn sweep(world: &World<'_>) {
     let cgroups = Cgroups::detect();
     let pods = Path::new(world.paths.pods);
     for hierarchy in cgroups.hierarchies().unwrap_or_default() {
-        for pod in directories(&hierarchy.mount.join(pods)) {
+        for pod in children(&hierarchy.mount.join(pods)) {
             let of_pod = |row: &UnitRow| world.pod_name(row.pod) == pod;
-            for name in directories(&hierarchy.mount.join(pods).join(&pod)) {
+            for name in children(&hierarchy.mount.join(pods).join(&pod)) {
                 let known = |row: &UnitRow| of_pod(row) && row.name.as_str() == name;
                 if !world.units.iter().any(known)
                     && let Err(e) = start::forget_stray(world.paths, &cgroups, &pod, &name)
@@ -169,10 +170,10 @@ fn sweep(world: &World<'_>) {
     }
 }
 
-/// The directories in a directory, if there is one.
-fn directories(path: &Path) -> Vec<String> {
-    let names = file::names(path).unwrap_or_default().into_iter().filter_map(|name| name.into_string().ok());
-    names.filter(|name| path.join(name).symlink_metadata().is_ok_and(|meta| meta.is_dir())).collect()
+/// The cgroups in the one at `path`, if it is there.
+fn children(path: &Path) -> Vec<String> {
+    let names = file::open(path, OFlag::O_DIRECTORY).map(|directory| cgroup::children(directory.as_fd()));
+    names.unwrap_or_default().into_iter().filter_map(|name| name.into_string().ok()).collect()
 }
 
 /// The end: everything that was made is taken back as far as it goes, and the process with it.

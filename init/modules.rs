@@ -43,17 +43,9 @@ pub fn modprobe(args: &[OsString]) -> i32 {
     }
 }
 
-/// Loads the modules of init.json, each with its parameters behind a blank. In a child: one may take its time over hardware, or
-/// never come back.
+/// Loads the modules of init.json, each with its parameters behind a blank.
 pub fn load_all(wanted: &[String]) {
-    child::wait_for(c"mote-modules", "modules", BOOT_MS, || {
-        for one in wanted {
-            if let Err(e) = load(one) {
-                error!("modules: {e}; going on without it");
-            }
-        }
-        0
-    });
+    child::each(c"mote-modules", "modules", BOOT_MS, wanted, |one| load(one));
 }
 
 /// Loads what `wanted` names, by name or alias; parameters may follow behind a blank. One that is there is fine.

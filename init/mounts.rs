@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use mote::error::{During as _, Result};
-use mote::json::{self, List, Str};
+use mote::json::{List, Str};
+use mote::object;
 use mote::sys::mount::mount;
 use mote::tables::{Effect, MOUNT_OPTIONS};
-use mote::{error, object};
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, umount2};
 
@@ -48,10 +48,9 @@ pub struct Mount {
 }
 
 impl Mount {
-    /// Reads an element of the array. An error is the field and what is wrong.
-    pub fn read(raw: &str) -> std::result::Result<Self, (String, String)> {
+    /// Checks an element of the array, which `raw` is the text of. An error is the field and what is wrong.
+    pub fn new(text: &Text<'_>, raw: &str) -> std::result::Result<Self, (String, String)> {
         let wrong = |field: &str, why: String| Err((field.to_owned(), why));
-        let text = &json::parse::<Text<'_>>(raw.as_bytes()).map_err(|flaw| (flaw.field, flaw.why))?;
         let known = ["destination", "type", "source", "options"];
         // An option that is not read could be the one that makes it read-only.
         if let Some((key, _)) = fields::members(raw).find(|(key, _)| !known.contains(key)) {
@@ -171,23 +170,20 @@ impl Mount {
 
 /// Makes all of them.
 pub fn make_all(mounts: &[Mount]) {
-    child::wait_for(c"mote-mounts", "mounts", BOOT_MS, || {
-        for one in mounts {
-            if let Err(e) = one.make() {
-                error!("mounts: {e}; going on without it");
-            }
-        }
-        0
-    });
+    child::each(c"mote-mounts", "mounts", BOOT_MS, mounts, Mount::make);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn read(raw: &str) -> std::result::Result<Mount, (String, String)> {
+        Mount::new(&mote::json::parse(raw.as_bytes()).unwrap_or_default(), raw)
+    }
+
     #[test]
     fn options_become_flags_data_and_propagation() {
-        let mount = Mount::read(
+        let mount = read(
             r#"{"destination":"/var/lib/mote","type":"ext4","source":"/dev/vda2","options":["defaults","ro","noatime","rw","data=ordered","shared","commit=60"]}"#,
         );
         let want = Mount {
@@ -199,12 +195,12 @@ mod tests {
             data: "data=ordered,commit=60".to_owned(),
         };
         assert_eq!(mount, Ok(want));
-        let bind = Mount::read(
+        let bind = read(
             r#"{"destination":"/etc/mote/manifests","source":"/data/manifests","options":["rbind","ro"]}"#,
         );
         let flags = MsFlags::MS_BIND | MsFlags::MS_REC | MsFlags::MS_RDONLY;
         assert!(bind.is_ok_and(|mount| mount.flags == flags && mount.kind.is_none()));
-        let root = Mount::read(r#"{"destination":"/","options":["remount","rw","noatime"]}"#);
+        let root = read(r#"{"destination":"/","options":["remount","rw","noatime"]}"#);
         let flags = MsFlags::MS_REMOUNT | MsFlags::MS_NOATIME;
         assert!(root.is_ok_and(|mount| mount.flags == flags && mount.kind.is_none()));
     }
@@ -245,7 +241,7 @@ mod tests {
             ),
             (r#"{"destination":"/a\u0000","type":"tmpfs"}"#, "destination", "a string with a NUL"),
         ] {
-            let got = Mount::read(text);
+            let got = read(text);
             assert!(matches!(&got, Err((at, said)) if at == field && said.contains(why)), "{text}: {got:?}");
         }
     }

@@ -109,8 +109,9 @@ impl Settings {
             self.set(&format!("sysctl.{}", name.decode()), &value.decode(), source, warn);
         }
         let text = std::str::from_utf8(text).unwrap_or("");
-        for (n, mount) in fields::elements(fields::member(text, "mounts").unwrap_or("")).enumerate() {
-            match Mount::read(mount) {
+        let raw = fields::elements(fields::member(text, "mounts").unwrap_or(""));
+        for (n, (mount, raw)) in file.mounts.iter().zip(raw).enumerate() {
+            match Mount::new(mount, raw) {
                 Ok(mount) => self.mounts.push(mount),
                 Err((field, why)) => warn(format!("init.json: mounts[{n}].{field}: {why}; left aside")),
             }
@@ -263,6 +264,11 @@ mod tests {
         let file = r#"{"mounts":[{"destination":"/a","type":"tmpfs"},{"type":"tmpfs"},{"destination":"/c","type":"tmpfs"}]}"#;
         let (settings, said) = read(file, "");
         assert_eq!((settings.mounts.len(), said.len()), (2, 1), "{said:?}");
+        // Each goes with its own text, whatever stands before it, and of two arrays the last one counts.
+        let file = r#"{"mounts":[{"type":"x"}],"mounts":[{"type":"tmpfs"},{"destination":"/a","type":"tmpfs","option":[]},{"destination":"/c","type":"tmpfs"}]}"#;
+        let (settings, said) = read(file, "");
+        assert_eq!(settings.mounts.len(), 1, "{said:?}");
+        assert!(said.len() == 2 && said[1].starts_with("init.json: mounts[1].option: "), "{said:?}");
     }
 
     #[test]

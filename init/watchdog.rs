@@ -4,15 +4,14 @@
 //! A device that halts or goes off stops it, as far as the driver lets it be stopped; one that restarts leaves it running, so that a
 //! restart which hangs in the kernel ends, too.
 
-use std::fs::OpenOptions;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use mote::error::{During as _, Result, words};
-use mote::sys::watchdog;
+use mote::sys::{file, watchdog};
 use mote::{error, info, warn};
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::unistd::write;
 
 use crate::supervise::NEVER;
@@ -46,8 +45,7 @@ impl Watchdog {
     }
 
     fn open(path: &Path, seconds: i32, now_ms: u64) -> Result<Self> {
-        let options = OpenOptions::new().write(true).custom_flags(libc::O_CLOEXEC).open(path);
-        let device = OwnedFd::from(options.during("open", path)?);
+        let device = file::open(path, OFlag::O_WRONLY).during("open", path)?;
         let set = watchdog::set_timeout(device.as_fd(), seconds);
         if let Err(errno @ (Errno::EINVAL | Errno::EOPNOTSUPP)) = set {
             warn!("watchdog: {seconds} s: {}; it keeps its own timeout", words(errno));

@@ -2,6 +2,7 @@
 //! differs as rows. It also keeps a copy of each manifest that was accepted in the run directory: what is started, probed or
 //! restarted later is what was accepted, whatever has become of the file meanwhile.
 
+use std::ffi::OsString;
 use std::fs;
 use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt as _;
@@ -33,8 +34,16 @@ pub fn hash(text: &[u8]) -> u64 {
 }
 
 /// Whether a file of this name is a manifest. Dotfiles are on their way to another name, editors have suffixes of their own.
-pub fn is_manifest(name: &[u8]) -> bool {
+fn is_manifest(name: &[u8]) -> bool {
     name.ends_with(b".json") && !name.starts_with(b".")
+}
+
+/// The names of the manifests in `directory`, in order.
+pub fn manifests(directory: &str) -> nix::Result<Vec<OsString>> {
+    let mut files = file::names(directory)?;
+    files.retain(|name| is_manifest(name.as_encoded_bytes()));
+    files.sort_unstable();
+    Ok(files)
 }
 
 /// Where the accepted manifests are kept.
@@ -72,9 +81,7 @@ struct Reader<'w> {
 impl Reader<'_> {
     fn scan(&mut self) -> Result<()> {
         let directory = self.world.paths.manifests;
-        let mut files = file::names(directory).during("open", directory)?;
-        files.retain(|name| is_manifest(name.as_encoded_bytes()));
-        files.sort_unstable();
+        let files = manifests(directory).during("open", directory)?;
         let rows = self.world.pods.iter().filter(|row| !row.is_vacant());
         let running = |row: &&PodRow| row.failed.is_none();
         self.names =

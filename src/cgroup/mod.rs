@@ -27,7 +27,7 @@ mod v1;
 mod v2;
 
 pub use settings::{Or, Resources, Setting};
-pub use tree::processes;
+pub use tree::{children, processes};
 
 /// Where cgroups are mounted; cgroups(7).
 pub const MOUNT: &str = "/sys/fs/cgroup";

@@ -93,7 +93,7 @@ fn walk(directory: BorrowedFd<'_>, depth: usize, visit: &mut dyn FnMut(BorrowedF
 
 /// The names of the directories in `directory`. The kernel counts them in the number of links, so most often nothing is
 /// read.
-fn children(directory: BorrowedFd<'_>) -> Vec<CString> {
+pub fn children(directory: BorrowedFd<'_>) -> Vec<CString> {
     if fstat(directory).is_ok_and(|stat| stat.st_nlink <= 2) {
         return Vec::new();
     }

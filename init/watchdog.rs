@@ -51,7 +51,11 @@ impl Watchdog {
             warn!("watchdog: {seconds} s: {}; it keeps its own timeout", words(errno));
         }
         // It has been started by open(2), and what it does is up to its driver: better with a timeout of its own than not at all.
-        let seconds = set.or_else(|_| watchdog::timeout(device.as_fd())).during("ioctl", path)?;
+        let seconds = set.or_else(|_| watchdog::timeout(device.as_fd()));
+        if seconds.is_err() {
+            let _ = write(&device, b"V"); // nobody would feed it
+        }
+        let seconds = seconds.during("ioctl", path)?;
         info!("watchdog: restarts the device after {seconds} s");
         let every_ms = u64::from(seconds.unsigned_abs().max(1)) * 1000 / TIMES;
         Ok(Self { device: Some(device), every_ms, next_ms: now_ms.saturating_add(every_ms) })
@@ -117,5 +121,10 @@ mod tests {
         let said = Watchdog::open(Path::new("/dev/null"), 30, 0).map_err(|e| e.to_string());
         assert!(said.as_ref().is_err_and(|said| said.contains("/dev/null")), "{said:?}");
         assert!(Watchdog::open(Path::new("/dev/mote-has-none"), 30, 0).is_err());
+        // What was started is stopped.
+        let path = std::env::temp_dir().join(format!("mote-no-watchdog-{}", std::process::id()));
+        assert!(std::fs::write(&path, "").is_ok() && Watchdog::open(&path, 30, 0).is_err());
+        assert_eq!(std::fs::read(&path).unwrap_or_default(), b"V");
+        let _ = std::fs::remove_file(path);
     }
 }

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::pods::Supervisor;
+use common::pods::{Supervisor, merge};
 use common::spec;
 use serde_json::{Value, json};
 use std::fs;
@@ -26,22 +26,13 @@ impl Once {
         self.pods.bundle("shell", &config);
     }
 
-    fn write(&self, script: &str, pod: Value, container: Value) {
-        let mut all = json!({"restartPolicy": "Never", "terminationGracePeriodSeconds": 0});
-        let mut one = json!({"name": "c", "image": "shell", "command": ["sh", "-c", script]});
-        merge(&mut one, container);
-        all["containers"] = json!([one]);
-        merge(&mut all, pod);
-        self.pods.pod("p", all);
-    }
-
     /// Runs it to its end; gives the log's text without times and streams.
     #[track_caller]
     fn run(&self, script: &str, pod: Value, container: Value) -> String {
         if !self.pods.bundles.join("shell").exists() {
             self.bundle(|_| ());
         }
-        self.write(script, pod, container);
+        self.pods.script(script, pod, container);
         self.pods.start();
         let row = self.pods.wait("p/c", "done");
         self.pods.stop(); // the log writer is another process, which has written all when the supervisor has ended
@@ -56,17 +47,12 @@ impl Once {
         if !self.pods.bundles.join("shell").exists() {
             self.bundle(|_| ());
         }
-        self.write("true", pod, container);
+        self.pods.script("true", pod, container);
         self.pods.start();
         let row = self.pods.wait_for("p/c", &|row| row["reason"].is_string());
         self.pods.stop();
         row["reason"].as_str().unwrap().to_owned()
     }
-}
-
-fn merge(into: &mut Value, from: Value) {
-    let Value::Object(from) = from else { panic!("{from}") };
-    into.as_object_mut().unwrap().extend(from);
 }
 
 #[test]
@@ -318,7 +304,7 @@ fn a_limit_of_a_volume_is_kept_where_the_disk_is_memory_and_named_where_it_is_no
     )
     .unwrap();
     once.bundle(|_| ());
-    once.write(&format!("{fill}; sleep 1000"), pod.clone(), mounts.clone());
+    once.pods.script(&format!("{fill}; sleep 1000"), pod.clone(), mounts.clone());
     once.pods.start();
     let log = once.pods.wait_log("p/c", " again\n");
     let first_mounted = mounted(&once);
@@ -345,7 +331,7 @@ fn a_limit_of_a_volume_is_kept_where_the_disk_is_memory_and_named_where_it_is_no
     once.bundle(|_| ());
     let mut twice = json!({"restartPolicy": "OnFailure"});
     merge(&mut twice, pod);
-    once.write(&format!("{fill}; echo x >> /v/runs; test $(wc -l < /v/runs) = 2"), twice, mounts);
+    once.pods.script(&format!("{fill}; echo x >> /v/runs; test $(wc -l < /v/runs) = 2"), twice, mounts);
     once.pods.start();
     once.pods.wait("p/c", "done");
     let said = once.pods.said();
@@ -495,7 +481,7 @@ fn requests_and_limits_are_on_the_containers_cgroup() {
     let once = Once::new();
     let resources = json!({"limits": {"memory": "64Mi", "cpu": 0.5}, "requests": {"cpu": "250m", "memory": "16Mi", "ephemeral-storage": "1Gi"}});
     once.bundle(|_| ());
-    once.write("sleep 1000", json!({"restartPolicy": "Always"}), json!({"resources": resources}));
+    once.pods.script("sleep 1000", json!({"restartPolicy": "Always"}), json!({"resources": resources}));
     once.pods.start();
     let pid = once.pods.wait("p/c", "running")["pid"].as_i64().unwrap();
     let read = |controller: &str, v1: &str, v2: &str| {
@@ -529,7 +515,7 @@ fn a_last_word_is_shown_with_the_pod() {
     once.bundle(|_| ());
     let script =
         "id -u; head -c 5000 /dev/zero | tr '\\0' x > /dev/termination-log; echo END > /tmp/x; exit 3";
-    once.write(
+    once.pods.script(
         script,
         json!({"securityContext": {"runAsUser": 99}, "restartPolicy": "OnFailure", "volumes": [{"name": "t"}]}),
         json!({"terminationMessagePath": "/dev/termination-log", "volumeMounts": [{"name": "t", "mountPath": "/tmp"}]}),
@@ -553,7 +539,7 @@ fn a_last_word_is_shown_with_the_pod() {
     // The end of the log, but only after a failure and where nothing was left.
     for (code, left, want) in [(4, "", Some("to the log")), (0, "", None), (4, "own", Some("own"))] {
         let script = format!("echo to the log; printf '{left}' > /m; exit {code}");
-        once.write(
+        once.pods.script(
             &script,
             json!({}),
             json!({"terminationMessagePath": "/m", "terminationMessagePolicy": "FallbackToLogsOnError"}),

@@ -8,7 +8,7 @@ use common::pods::Supervisor;
 use common::spec;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::{Mode, umask};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::PathBuf;
@@ -38,15 +38,6 @@ impl ReadOnly {
         this
     }
 
-    fn pod(&self, script: &str, pod: Value, container: Value) {
-        let mut all = json!({"restartPolicy": "Never", "terminationGracePeriodSeconds": 0});
-        let mut one = json!({"name": "c", "image": "shell", "command": ["sh", "-c", script]});
-        one.as_object_mut().unwrap().extend(container.as_object().unwrap().clone());
-        all.as_object_mut().unwrap().extend(pod.as_object().unwrap().clone());
-        all["containers"] = json!([one]);
-        self.pods.pod("p", all);
-    }
-
     /// The mounts of this process and all below the test's directory, a line each.
     fn mounts(&self) -> Vec<String> {
         let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
@@ -70,7 +61,7 @@ fn what_a_container_writes_stays_in_memory_and_the_bundle_as_it_was() {
     let before = it.mounts();
     let script = "set -e; stat -c 'root %a %u:%g' /; grep ' / / ' /proc/self/mountinfo; cat /kept; \
         echo above >/kept; rm /doomed; mkdir -p /new/deep; echo x >/new/deep/file; cat /kept; ls -a /; echo ready; sleep 1000";
-    it.pod(script, json!({}), json!({}));
+    it.pods.script(script, json!({}), json!({}));
     it.pods.start();
     let log = it.pods.wait_log("p/c", "ready");
     assert_eq!(it.mounts(), before, "nothing of it shows outside");
@@ -93,7 +84,7 @@ fn what_a_container_writes_stays_in_memory_and_the_bundle_as_it_was() {
 #[test]
 fn each_run_has_a_fresh_layer() {
     let it = ReadOnly::new(false);
-    it.pod(
+    it.pods.script(
         "test ! -e /mark || exit 0; touch /mark; echo fresh; exit 1",
         json!({"restartPolicy": "OnFailure"}),
         json!({}),
@@ -112,7 +103,7 @@ fn what_is_to_be_read_only_gets_no_layer() {
     {
         let it = ReadOnly::new(root_readonly);
         let script = "grep -c ' - overlay ' /proc/self/mountinfo; touch /x 2>&1; echo done";
-        it.pod(script, json!({}), container);
+        it.pods.script(script, json!({}), container);
         it.pods.start();
         it.pods.wait("p/c", "done");
         it.pods.stop();
@@ -128,14 +119,12 @@ fn a_layer_stays_inside_where_mounts_are_shared_with_the_host() {
     let dir = it.pods.test.dir.join("shared");
     fs::create_dir(&dir).unwrap();
     let none = None::<&str>;
+    mount(Some(&dir), &dir, none, MsFlags::MS_BIND, none).unwrap();
     for path in [&dir, &it.bundle] {
-        if *path == dir {
-            mount(Some(path), path, none, MsFlags::MS_BIND, none).unwrap();
-        }
         mount(none, path, none, MsFlags::MS_SHARED, none).unwrap();
     }
     let before = it.mounts();
-    it.pod(
+    it.pods.script(
         "echo x >/new && mkdir /both/m && mount -t tmpfs tmpfs /both/m && touch /both/m/seen && \
          grep -c ' - overlay ' /proc/self/mountinfo; echo ready; sleep 1000",
         json!({"volumes": [{"name": "v", "hostPath": {"path": dir}}]}),

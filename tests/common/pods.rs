@@ -45,6 +45,13 @@ pub struct Supervisor {
     pub test: Test,
 }
 
+/// Adds the members of an object to another, in place of those with the same names.
+#[track_caller]
+pub fn merge(into: &mut Value, from: Value) {
+    let Value::Object(from) = from else { panic!("{from}") };
+    into.as_object_mut().unwrap().extend(from);
+}
+
 impl Supervisor {
     /// The directories; nothing runs yet.
     #[track_caller]
@@ -90,6 +97,18 @@ impl Supervisor {
     pub fn pod(&self, name: &str, spec: Value) {
         let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec});
         self.manifest(name, &pod);
+    }
+
+    /// Writes the pod `p` of one container `c`, which runs `script` once, with what `pod` adds to the spec and `container` to the
+    /// container.
+    #[track_caller]
+    pub fn script(&self, script: &str, pod: Value, container: Value) {
+        let mut all = json!({"restartPolicy": "Never", "terminationGracePeriodSeconds": 0});
+        let mut one = json!({"name": "c", "image": "shell", "command": ["sh", "-c", script]});
+        merge(&mut one, container);
+        all["containers"] = json!([one]);
+        merge(&mut all, pod);
+        self.pod("p", all);
     }
 
     /// Writes `<name>.json` as it is.

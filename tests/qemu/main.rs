@@ -8,7 +8,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
 use std::{env, fmt, thread};
@@ -41,20 +41,26 @@ impl fmt::Display for Boot {
     }
 }
 
-/// Boots `image` for `arch` with `append` on the kernel command line and `more` options for QEMU; `None`, and the reason on stderr, without one.
-fn boot(image: &str, arch: &str, append: &str, more: &[&str]) -> Option<Boot> {
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+/// The directory of the image `name` for `arch`; `None`, and the reason on stderr, without one.
+fn image(name: &str, arch: &str) -> Option<PathBuf> {
     let Some(images) = env::var_os("MOTE_IMAGES") else {
         let name = thread::current().name().unwrap_or("test").to_owned();
         let _ = writeln!(std::io::stderr(), "skipped {name}: MOTE_IMAGES is not set; make test sets it");
         return None;
     };
+    Some(Path::new(env!("CARGO_MANIFEST_DIR")).join(images).join(name).join(arch))
+}
+
+/// Boots the image `name` for `arch` with `append` on the kernel command line and `more` options for QEMU; `None` without an image.
+fn boot(name: &str, arch: &str, append: &str, more: &[&str]) -> Option<Boot> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let image = image(name, arch)?;
     // A test that failed before has poisoned nothing: the lock guards no data.
     let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let output = Command::new(root.join("tools/qemu"))
         .args(["--arch", arch, "--deadline", &DEADLINE_S.to_string(), "--append", append, "--image"])
-        .arg(root.join(images).join(image).join(arch))
+        .arg(image)
         .arg("--")
         .args(more)
         .output()
@@ -337,28 +343,31 @@ const STORAGE: &[&str] = &[
     "a restart begins with the bundle",
 ];
 
+/// A file that is removed at the end.
+struct Temporary(PathBuf);
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
 /// A device with a disk; what was written on it is there when it is off, and its file system was unmounted.
 fn uses_a_disk(arch: &str) {
-    let Some(images) = env::var_os("MOTE_IMAGES") else {
-        let _ = check(arch, "storage", "", STORAGE); // says that it is skipped
-        return;
-    };
-    let images = Path::new(env!("CARGO_MANIFEST_DIR")).join(images);
+    let Some(image) = image("qemu", arch) else { return };
     let disk = env::temp_dir().join(format!("mote-disk-{arch}-{}.img", std::process::id()));
-    std::fs::copy(images.join("qemu").join(arch).join("disk.img"), &disk).expect("disk.img");
-    let drive = format!("file={},format=raw,if=virtio", disk.display());
-    let boot =
-        thread::scope(|s| s.spawn(|| check_with(arch, "storage", "", &["-drive", &drive], STORAGE)).join());
+    std::fs::copy(image.join("disk.img"), &disk).expect("disk.img");
+    let disk = Temporary(disk);
+    let drive = format!("file={},format=raw,if=virtio", disk.0.display());
+    let boot = check_with(arch, "storage", "", &["-drive", &drive], STORAGE).expect("there is an image");
+    boot.ends_well();
     let debugfs = |request: &str| {
         let path = format!("{}:/sbin:/usr/sbin", env::var("PATH").unwrap_or_default());
-        let out = Command::new("debugfs").env("PATH", path).args(["-R", request]).arg(&disk).output();
+        let out = Command::new("debugfs").env("PATH", path).args(["-R", request]).arg(&disk.0).output();
         String::from_utf8_lossy(&out.expect("debugfs").stdout).into_owned()
     };
-    let (kept, state) = (debugfs("cat /kept"), debugfs("stats -h"));
-    let _ = std::fs::remove_file(&disk);
-    let boot = boot.unwrap_or_else(|why| std::panic::resume_unwind(why)).expect("MOTE_IMAGES is set");
-    boot.ends_well();
-    assert_eq!(kept, "kept\n", "{boot}");
+    assert_eq!(debugfs("cat /kept"), "kept\n", "{boot}");
+    let state = debugfs("stats -h");
     let is_clean = state.contains("Filesystem state:         clean") && !state.contains("needs_recovery");
     assert!(is_clean, "the disk was not unmounted: {state}{boot}");
 }

@@ -29,7 +29,7 @@ layer() {
     local root=/proc/$(pid disk/writer)/root
     [ "$(cat $root/new)" = written ] && [ ! -e $root/etc/mark ] || fail "$(ls $root $root/etc)" || return
     [ ! -e /disk/bundles/probe/rootfs/new ] && [ -e /disk/bundles/probe/rootfs/etc/mark ] || fail "$(ls /disk/bundles/probe/rootfs)" || return
-    mounted overlay >/dev/null && fail "the overlay shows outside"
+    ! grep overlay /proc/1/mountinfo || fail "the overlay shows outside" || return
     grep -q ' / / rw,nodev,relatime - overlay ' /proc/$(pid disk/writer)/mountinfo || fail "$(cat /proc/$(pid disk/writer)/mountinfo)"
 }
 check "what it writes is in memory, and the bundle as it was" layer

@@ -2,10 +2,10 @@
 export PATH=/test/bin
 mote() { /init "$@"; }
 
-# column POD/CONTAINER N: one field of `mote ps`. States of two words count as one.
-column() {
-    mote ps | sed 's/ (\([a-z]*\) \([0-9]*\))/(\1-\2)/' | awk -v pod="${1%/*}" -v name="${1#*/}" -v n="$2" '$1 == pod && $2 == name { print $n }'
-}
+# row POD/CONTAINER: its line of `mote ps`. States of two words count as one.
+row() { mote ps | sed 's/ (\([a-z]*\) \([0-9]*\))/(\1-\2)/' | awk -v pod="${1%/*}" -v name="${1#*/}" '$1 == pod && $2 == name'; }
+# column POD/CONTAINER N: one field of it.
+column() { row "$1" | awk -v n="$2" '{ print $n }'; }
 pid() { column "$1" 4; }
 state() { column "$1" 3; }
 

@@ -1,0 +1,1 @@
+# Nothing: the checks make containers of the command line.

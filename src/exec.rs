@@ -104,7 +104,7 @@ object! {
         namespaces: i32 = "namespaces",
         keep_keyring: bool = "keepKeyring",
         exposed: bool = "exposed",
-        groups_denied: bool = "groupsDenied",
+        keeps_groups: bool = "keepsGroups",
         seccomp: bool = "seccomp",
         listener_path: Option<Str<'a>> = "listenerPath",
         listener_metadata: Str<'a> = "listenerMetadata",
@@ -140,7 +140,7 @@ pub fn exec(request: &Request<'_>) -> Result<i32> {
     let wrong = |wrong| Error::wrong(&*texts.name, wrong);
     let overrides = Overrides { env: &own_env, ..Overrides::default() };
     let scheduling = plan::scheduling(&process, &kept.linux).map_err(wrong)?;
-    let mut process = plan::process(&process, &overrides, kept.groups_denied, strings).map_err(wrong)?;
+    let mut process = plan::process(&process, &overrides, kept.keeps_groups, strings).map_err(wrong)?;
     process.terminal &= request.process.is_some(); // the container's own terminal says nothing about this one
     process.make_cwd = false;
     if kept.seccomp {
@@ -153,6 +153,10 @@ pub fn exec(request: &Request<'_>) -> Result<i32> {
     // While its path leads there.
     let listener = process.seccomp.as_ref().and_then(|filter| filter.listener.as_ref());
     let stream = listener.map(notify::connect).transpose()?;
+    if process.keeps_groups && !request.changes.groups.is_empty() {
+        let why = format_args!("exec: --additional-gids: this container keeps the groups of its caller");
+        return Err(Error::usage(why));
+    }
     request
         .changes
         .apply(&mut process, strings)

@@ -237,10 +237,11 @@ pub fn make<'a>(
         None => host_word(spec.hostname, "hostname", uts, strings)?,
     };
     let domainname = if named { None } else { host_word(spec.domainname, "domainname", uts, strings)? };
-    let groups_denied = new_namespaces.contains(CloneFlags::CLONE_NEWUSER) && ids::denies_groups(&maps);
+    let keeps_groups = new_namespaces.contains(CloneFlags::CLONE_NEWUSER) && ids::denies_groups(&maps)
+        || ids::keeps_groups(spec)?;
     let hooks = hooks::plan(spec, bundle, id, strings)?;
     let scheduling = scheduling::plan(process, &spec.linux)?;
-    let mut process = process::plan(process, overrides, groups_denied, strings)?;
+    let mut process = process::plan(process, overrides, keeps_groups, strings)?;
     process.seccomp =
         Filter::new(spec.linux.seccomp.as_ref(), overrides.seccomp, process.capabilities.bounding)
             .map_err(|wrong| Wrong::new((format!("linux.seccomp.{}", wrong.0), wrong.1)))?;

@@ -61,7 +61,7 @@ pub fn become_user(process: &Process<'_>) -> Result<Option<usize>, Failure> {
 /// Replaces the supplementary groups. In a user namespace made without privileges nobody may, not even to have none: a group
 /// can also be what keeps somebody out (CVE-2014-8989). There they stay.
 fn set_groups(process: &Process<'_>) -> nix::Result<()> {
-    if process.groups_denied {
+    if process.keeps_groups {
         return Ok(());
     }
     match credentials::setgroups(&process.groups) {

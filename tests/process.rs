@@ -142,6 +142,38 @@ fn groups_of_the_caller_are_replaced_not_added_to() {
     }
 }
 
+/// As crun has it and Podman asks for it by `--group-add keep-groups`, also beside groups that the image's user has.
+#[test]
+fn groups_of_the_caller_stay_where_the_annotation_says_so() {
+    if !is_mote() {
+        return; // runc has no such annotation
+    }
+    let t = Test::new();
+    let mut config = spec(&["sleep", "100"]);
+    config["annotations"]["run.oci.keep_original_groups"] = json!("1");
+    config["process"]["user"]["additionalGids"] = json!([7]);
+    let bundle = t.bundle("b", &config);
+    let id = t.id();
+    let groups = ["grep", "Groups", "/proc/self/status"];
+    t.mote(["run", "--detach", "-b"])
+        .arg(&bundle)
+        .arg(&id)
+        .under(["setpriv", "--groups", "100,200"])
+        .run()
+        .ok();
+    let first = t.mote(["exec", &id, "grep", "Groups", "/proc/1/status"]).run();
+    assert_eq!(first.ok().split_once(':').unwrap().1.trim(), "100 200", "{first}");
+    let out = t.mote(["exec", &id]).args(groups).under(["setpriv", "--groups", "300"]).run();
+    assert_eq!(out.ok().split_once(':').unwrap().1.trim(), "300", "{out}");
+    let out = t.mote(["exec", "--additional-gids", "5", &id]).args(groups).run();
+    out.fails_saying(&["exec: --additional-gids: this container keeps the groups of its caller"]);
+
+    config["annotations"]["run.oci.keep_original_groups"] = json!("yes");
+    let bundle = t.bundle("wrong", &config);
+    let out = t.run_bundle(&bundle).run();
+    out.fails_saying(&[r#"annotations["run.oci.keep_original_groups"]: expected "1""#]);
+}
+
 #[test]
 fn numbers_of_users_are_not_looked_up_in_the_container() {
     let t = Test::new();

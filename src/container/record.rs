@@ -47,8 +47,8 @@ fn kept(request: &Request<'_>, spec: &Spec<'_>, plan: &Plan<'_>, bundle: &Bundle
     if crate::image::is_exposed(plan) {
         kept.number("exposed", true);
     }
-    if plan.process.groups_denied {
-        kept.number("groupsDenied", true);
+    if plan.process.keeps_groups {
+        kept.number("keepsGroups", true);
     }
     if let Some(filter) = &plan.process.seccomp {
         kept.number("seccomp", true);

@@ -111,6 +111,16 @@ pub fn denies_groups(maps: &Maps) -> bool {
     !nix::unistd::geteuid().is_root() && is_own(&maps.gid, nix::unistd::getegid().as_raw())
 }
 
+/// Whether the engine wants the caller's groups to stay, in place of `process.user.additionalGids`: crun's annotation, crun(1). Podman
+/// writes it for `--group-add keep-groups`, beside the groups that the image's user has.
+pub fn keeps_groups(spec: &spec::Spec<'_>) -> Checked<bool> {
+    const KEY: &str = "run.oci.keep_original_groups";
+    match spec.annotations.iter().find(|(key, _)| *key == KEY) {
+        Some((_, value)) if *value != "1" => wrong(format!("annotations[\"{KEY}\"]"), "expected \"1\""),
+        found => Ok(found.is_some()),
+    }
+}
+
 /// Whether this is the one mapping that needs no privilege.
 pub fn is_own(maps: &[Map], id: u32) -> bool {
     matches!(maps, [Map { outside, count: 1, .. }] if *outside == id)

@@ -33,8 +33,8 @@ pub struct Process<'a> {
     pub gid: u32,
     /// Supplementary groups; they replace the caller's.
     pub groups: Vec<u32>,
-    /// Whether nobody may set groups in its new user namespace.
-    pub groups_denied: bool,
+    /// Whether the groups stay the caller's instead: nobody may set them in its new user namespace, or the engine wants it so.
+    pub keeps_groups: bool,
     /// File mode creation mask.
     pub umask: u32,
     /// Capability sets; empty ones without `process.capabilities`, as runc and crun have it.
@@ -81,7 +81,7 @@ pub struct CapabilitySets {
 pub fn plan<'a>(
     process: &spec::Process<'_>,
     overrides: &Overrides<'_>,
-    groups_denied: bool,
+    keeps_groups: bool,
     strings: &mut Strings<'a>,
 ) -> Checked<Process<'a>> {
     let args = match overrides.args {
@@ -126,7 +126,7 @@ pub fn plan<'a>(
         uid: user.uid,
         gid: user.gid,
         groups: user.additional_gids.to_vec(),
-        groups_denied,
+        keeps_groups,
         umask: user.umask.unwrap_or(0o022),
         capabilities: process.capabilities.as_ref().map(capabilities).unwrap_or_default(),
         rlimits: rlimits(process)?,

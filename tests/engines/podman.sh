@@ -35,6 +35,12 @@ check 'run --rootfs: a directory as root' <<'END'
 is "$(podman run --rm --rootfs $WORK/rootfs cat /etc/text)" 'no program'
 END
 
+check '--group-add keep-groups' <<'END'
+cannot runc 'Podman asks for it by an annotation of crun'
+is "$(setpriv --groups 100,200 podman run --rm --group-add keep-groups img id -G)" '0 100 200'
+is "$(setpriv --groups 100,200 podman run --rm img id -G)" 0
+END
+
 check 'create and start as two commands, then start again' <<'END'
 podman create --name two img sh -c 'echo started'
 is "$(podman inspect -f '{{.State.Status}}' two)" created

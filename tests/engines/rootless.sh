@@ -7,7 +7,7 @@ export USER_HOME=$WORK/user
 mkdir -p $USER_HOME/run $WORK/etc/new $WORK/etc/work
 quiet_mount -t overlay -o "lowerdir=/etc,upperdir=$WORK/etc/new,workdir=$WORK/etc/work" overlay /etc
 echo "tester:x:$USER_ID:$USER_ID::$USER_HOME:/bin/bash" >>/etc/passwd
-echo "tester:x:$USER_ID:" >>/etc/group
+printf '%s\n' "tester:x:$USER_ID:" 'helpers:x:4343:tester' >>/etc/group
 echo 'tester:200000:65536' | tee /etc/subuid >/etc/subgid
 cat >$WORK/containers.conf <<END
 [containers]
@@ -50,6 +50,14 @@ check 'rootless: other users inside, keep-id' <<'END'
 is "$(podman run --rm --user user img id -G)" '1000 2000'
 is "$(podman run --rm --user 1000:5 img sh -c 'id -u; id -g' | xargs)" '1000 5'
 is "$(podman run --rm --userns keep-id img id -u)" 4242
+END
+
+check 'rootless: --group-add keep-groups: what the group may' <<'END'
+cannot runc 'Podman asks for it by an annotation of crun'
+install -d -m 770 -g helpers $USER_HOME/shared
+code 1 podman run --rm -v $USER_HOME/shared:/shared img touch /shared/made
+podman run --rm --group-add keep-groups -v $USER_HOME/shared:/shared img touch /shared/made
+is "$(stat -c %u:%g $USER_HOME/shared/made)" 4242:4242
 END
 
 check 'rootless: run -d, exec, logs, stop, rm' <<'END'

@@ -541,7 +541,8 @@ fn features_has_the_shape_and_the_layout_of_runc_s() {
                 .iter()
                 .all(|flag| list("/linux/seccomp/knownFlags").contains(flag))
         );
-        assert!(list("/potentiallyUnsafeConfigAnnotations").is_empty());
+        let annotations = ["run.oci.keep_original_groups", "run.oci.seccomp_bpf_data"];
+        assert_eq!(list("/potentiallyUnsafeConfigAnnotations"), annotations);
     }
 }
 

@@ -9,8 +9,8 @@ use crate::board::{COMMIT, VERSION};
 use crate::error::Result;
 use crate::json::escape;
 use crate::output;
-use crate::plan::HOOK_KINDS;
-use crate::seccomp::{names, profile};
+use crate::plan::{HOOK_KINDS, ids};
+use crate::seccomp::{names, profile, raw};
 use crate::sys::seccomp;
 use crate::tables::{self, MOUNT_OPTIONS};
 
@@ -110,8 +110,10 @@ fn features() -> String {
             annotations.text("mote.commit", COMMIT);
             annotations.text("mote.version", VERSION);
         });
-        // None changes what mote does.
-        top.list("potentiallyUnsafeConfigAnnotations", &mut std::iter::empty());
+        top.list(
+            "potentiallyUnsafeConfigAnnotations",
+            &mut [ids::KEEP_ORIGINAL_GROUPS, raw::ANNOTATION].into_iter(),
+        );
     });
     text.out
 }

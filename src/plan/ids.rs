@@ -111,10 +111,13 @@ pub fn denies_groups(maps: &Maps) -> bool {
     !nix::unistd::geteuid().is_root() && is_own(&maps.gid, nix::unistd::getegid().as_raw())
 }
 
-/// Whether the engine wants the caller's groups to stay, in place of `process.user.additionalGids`: crun's annotation, crun(1). Podman
-/// writes it for `--group-add keep-groups`, beside the groups that the image's user has.
+/// The annotation by which the caller's groups stay, in place of `process.user.additionalGids`; crun(1). Podman writes it for
+/// `--group-add keep-groups`, beside the groups that the image's user has.
+pub const KEEP_ORIGINAL_GROUPS: &str = "run.oci.keep_original_groups";
+
+/// Whether it is there.
 pub fn keeps_groups(spec: &spec::Spec<'_>) -> Checked<bool> {
-    const KEY: &str = "run.oci.keep_original_groups";
+    const KEY: &str = KEEP_ORIGINAL_GROUPS;
     match spec.annotations.iter().find(|(key, _)| *key == KEY) {
         Some((_, value)) if *value != "1" => wrong(format!("annotations[\"{KEY}\"]"), "expected \"1\""),
         found => Ok(found.is_some()),

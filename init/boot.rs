@@ -109,7 +109,11 @@ fn finish(world: &mut World<'_>, settings: &Settings, steps: &Steps, loopback_is
     }
     early::protect();
     let (paths, pods) = (world.paths, &*world.pods);
+    let boost_is_set = settings.sysctls.iter().any(|(name, _)| name == early::BOOST);
     let settle = child::fork(c"mote-settle", || {
+        if !boost_is_set {
+            early::no_boost();
+        }
         if !loopback_is_up {
             loopback();
         }

@@ -145,7 +145,8 @@ fn check_with(arch: &str, test: &str, append: &str, more: &[&str], checks: &[&st
 }
 
 fn lives(arch: &str) {
-    let append = "mote.hostname=device-7 mote.sysctl.kernel.panic_on_oops=1 mote.nonsense=1 mote.log=debug";
+    let append = "mote.hostname=device-7 mote.sysctl.kernel.panic_on_oops=1 mote.sysctl.vm.watermark_boost_factor=7 \
+                  mote.nonsense=1 mote.log=debug";
     if let Some(boot) = check(arch, "life", append, LIFE) {
         boot.ends_well();
     }
@@ -188,6 +189,7 @@ const LIMITS: &[&str] = &[
     "the other pod answers in less than twice its usual time",
     "PID 1 answers within 100 ms",
     "the hog was killed, counted and restarted",
+    "by a limit, while there was memory left",
 ];
 
 fn holds_pods(arch: &str) {

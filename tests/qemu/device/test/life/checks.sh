@@ -165,6 +165,7 @@ check "hostile clients take nothing, and others are answered" hostile
 settings() {
     [ "$(hostname)" = device-7 ] || fail "$(hostname)" || return
     [ "$(cat /proc/sys/kernel/panic_on_oops)" = 1 ] || fail "sysctl" || return
+    [ "$(cat /proc/sys/vm/watermark_boost_factor)" = 7 ] || fail "not left as the command line has it" || return
     grep -q 0::/init /proc/1/cgroup || fail "$(cat /proc/1/cgroup)" || return
     [ "$(cat /proc/1/oom_score_adj)" = -1000 ] || fail "oom_score_adj" || return
     ifconfig lo | grep -q 'UP LOOPBACK' || fail "lo is down" || return

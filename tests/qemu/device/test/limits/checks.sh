@@ -70,4 +70,7 @@ check "PID 1 answers within 100 ms" [ $during_ps -le 10 ]
 oom() { [ "$(column hog/c 5)" -ge 1 ] && mote ps | grep -q 'hog/c: out of memory: [0-9]* of its processes killed'; }
 seen() { wait_for 90 oom || fail "$(cat $cg/pods/hog/memory.events; cat $cg/pods/hog/memory.current $cg/pods/hog/memory.high)"; }
 check "the hog was killed, counted and restarted" seen
+# The kernel would have said so without the words "Memory cgroup", and might have killed something else.
+by_limit() { dmesg | grep -q 'Memory cgroup out of memory: ' && ! dmesg | grep ' Out of memory: '; }
+check "by a limit, while there was memory left" by_limit
 mote poweroff

@@ -11,11 +11,12 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 
 use mote::cgroup::{Cgroups, Place};
+use mote::descriptors::close_all_but;
 use mote::error::{During as _, Result};
-use mote::sys::clone::{Options, Side, clone3, setns};
+use mote::sys::clone::{Options, Side, clone, clone3, setns};
 use mote::sys::credentials::{setgroups, setresgid, setresuid};
 use mote::sys::file;
-use mote::sys::process::{close_range, exit_now};
+use mote::sys::process::exit_now;
 use mote::sys::wait;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -68,9 +69,17 @@ pub fn ensure(paths: &Paths, cgroups: &Cgroups, pod: &str, netns: Option<&Path>)
         | CloneFlags::CLONE_NEWUTS;
     // PID 1's own child: a starter does not stay.
     let options = Options { sibling: true, cgroup: Some(directory), ..Options::default() };
-    let pid = match clone3(namespaces, &options).during("clone3", "shareProcessNamespace")? {
+    let mut procs = Vec::new();
+    let side = match clone3(namespaces, &options) {
+        Err(Errno::ENOSYS) => {
+            procs = group.procs(true)?;
+            clone(namespaces, &options)
+        }
+        side => side,
+    };
+    let pid = match side.during("clone3", "shareProcessNamespace")? {
         Side::Child => {
-            let Err(errno) = hold(netns.as_ref(), &tell);
+            let Err(errno) = hold(&procs, netns.as_ref(), &tell);
             let _ = write(&tell, &(errno as i32).to_le_bytes());
             exit_now(1)
         }
@@ -88,9 +97,16 @@ pub fn ensure(paths: &Paths, cgroups: &Cgroups, pod: &str, netns: Option<&Path>)
     namespace(&pid).ok_or(Errno::ESRCH).during("open", "the pod's pid namespace")
 }
 
-/// What the first process does.
-fn hold(netns: Option<&OwnedFd>, tell: &OwnedFd) -> std::result::Result<Infallible, Errno> {
+/// What the first process does. `procs` are those of its cgroup, where clone could not put it there.
+fn hold(
+    procs: &[OwnedFd],
+    netns: Option<&OwnedFd>,
+    tell: &OwnedFd,
+) -> std::result::Result<Infallible, Errno> {
     const NONE: Option<&CStr> = None;
+    for procs in procs {
+        write(procs, b"0")?;
+    }
     let _ = setsid(); // a new process leads no group, so it cannot fail
     SigSet::all().thread_block()?;
     prctl::set_name(c"mote-pod")?;
@@ -114,7 +130,7 @@ fn hold(netns: Option<&OwnedFd>, tell: &OwnedFd) -> std::result::Result<Infallib
     // After the change of user, which would clear it. Nothing can be started here without PID 1.
     prctl::set_pdeathsig(Signal::SIGKILL)?;
     write(tell, &[0; 4])?;
-    close_range(0, u32::MAX)?;
+    close_all_but(0, [None; 4])?;
     loop {
         let _ = SigSet::all().wait(); // whatever it is, and it is nobody's to end this
         while let Ok(Some(_)) = wait::reap_any() {}

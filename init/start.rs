@@ -22,7 +22,7 @@ use crate::manifest::security::Profile;
 use crate::manifest::{self, Container, Pod};
 use crate::paths::Paths;
 use crate::world::{Reason, Starter, UnitRow, World};
-use crate::{amend, child, descriptors, limits, live, namespaces, podinit, volumes};
+use crate::{amend, child, limits, live, namespaces, nofile, podinit, volumes};
 
 /// What a starter tells PID 1.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -102,7 +102,7 @@ pub fn fork(world: &mut World, i: usize, now_ms: u64) -> std::result::Result<(),
     let (report, to) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
     let shared = &*world;
     let (pid, pidfd) = child::fork(c"mote-start", || {
-        descriptors::restore();
+        nofile::restore();
         let (report, master) = match start(shared, i) {
             Ok(started) => started,
             Err(error) => (Report::Failed(Line::of(format_args!("{error}"))), None),

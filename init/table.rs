@@ -7,11 +7,11 @@ use mote::board::{MAX_CONTAINERS, MAX_PODS};
 use nix::errno::Errno;
 
 use crate::clock;
-use crate::descriptors;
 use crate::line::Line;
 use crate::logs::{self, Pipe};
 use crate::manifest::RestartPolicy;
 use crate::name::Name;
+use crate::nofile;
 use crate::order;
 use crate::stdin::{Stdin, Wanted};
 use crate::supervise::{Conf, State, Task, Unit};
@@ -78,8 +78,8 @@ impl World<'_> {
         stdin: Wanted,
         tty: bool,
     ) -> Result<usize, Errno> {
-        if self.units.len() >= descriptors::MANY {
-            descriptors::raise();
+        if self.units.len() >= nofile::MANY {
+            nofile::raise();
         }
         let (out, err) = (Pipe::new()?, Pipe::new()?);
         let row = UnitRow {

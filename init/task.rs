@@ -22,7 +22,7 @@ use crate::manifest::{Address, Handler};
 use crate::supervise::check::Check;
 use crate::supervise::{Outcome, Task};
 use crate::world::World;
-use crate::{child, descriptors, start};
+use crate::{child, nofile, start};
 
 /// A task at work.
 #[derive(Debug)]
@@ -54,7 +54,7 @@ pub fn outcome(how: How) -> Outcome {
 pub fn fork(world: &World<'_>, i: usize, task: Task) -> std::result::Result<Running, Errno> {
     let name = if (task as usize) < Task::PROBES.len() { c"mote-probe" } else { c"mote-hook" };
     let (pid, pidfd) = child::fork(name, || {
-        descriptors::restore();
+        nofile::restore();
         run(world, i, task)
     })?;
     Ok(Running { pid: pid.as_raw(), pidfd })

@@ -13,7 +13,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, killpg, sigprocmask};
 use nix::unistd::{chdir, dup2_stdin, pipe2, read, setsid, write};
 
-use crate::child::close_all_but;
+use crate::descriptors::close_all_but;
 use crate::error::{Error, words};
 use crate::plan::{Hook, Hooks, When};
 use crate::stage::{Failure, Stage};

@@ -8,6 +8,7 @@ pub mod cgroup;
 pub mod child;
 pub mod cli;
 pub mod container;
+pub mod descriptors;
 pub mod error;
 pub mod exec;
 mod helper;

@@ -5,7 +5,7 @@ use std::ffi::CString;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
-use mote::child::close_all_but;
+use mote::descriptors::close_all_but;
 use mote::error::{During as _, Result, words};
 use mote::sys::clone::{Side, fork};
 use mote::sys::exec::{CStrList, execve};

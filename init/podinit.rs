@@ -72,7 +72,7 @@ pub fn ensure(paths: &Paths, cgroups: &Cgroups, pod: &str, netns: Option<&Path>)
     let mut procs = Vec::new();
     let side = match clone3(namespaces, &options) {
         Err(Errno::ENOSYS) => {
-            procs = group.procs(true)?;
+            procs = group.procs(Some(directory))?;
             clone(namespaces, &options)
         }
         side => side,

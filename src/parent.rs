@@ -81,7 +81,7 @@ pub fn spawn(plan: &Plan<'_>, spawn: &Spawn<'_>) -> Result<Held> {
     let sources = source::open(plan)?;
     let (report, report_to) = pipe2(OFlag::O_CLOEXEC).during("pipe2", "")?;
     let gate = plan.asks.any().then(|| pipe2(OFlag::O_CLOEXEC)).transpose().during("pipe2", "")?;
-    let v1 = procs(spawn, false)?;
+    let v1 = procs(spawn, None)?;
     let gear = Gear {
         report: report_to.as_fd(),
         gate: gate.as_ref().map(|(answer, to)| (answer.as_fd(), to.as_fd())),
@@ -124,7 +124,7 @@ pub fn spawn_into(entrance: &Entrance<'_>, spawn: &Spawn<'_>) -> Result<Held> {
     let (report, report_to) = pipe2(OFlag::O_CLOEXEC).during("pipe2", "")?;
     let asks = entrance.process.has_listener();
     let gate = asks.then(|| pipe2(OFlag::O_CLOEXEC)).transpose().during("pipe2", "")?;
-    let v1 = procs(spawn, false)?;
+    let v1 = procs(spawn, None)?;
     let gear = Gear {
         report: report_to.as_fd(),
         gate: gate.as_ref().map(|(answer, to)| (answer.as_fd(), to.as_fd())),
@@ -145,8 +145,8 @@ pub fn spawn_into(entrance: &Entrance<'_>, spawn: &Spawn<'_>) -> Result<Held> {
     Ok(Held { pid, pidfd: Some(pidfd), report, gate, sibling: false })
 }
 
-/// The files through which the child enters its cgroups, those that clone can do with `v2` alone.
-fn procs(spawn: &Spawn<'_>, v2: bool) -> Result<Vec<OwnedFd>> {
+/// The files through which the child enters its cgroups; one of v2 where clone cannot do it.
+fn procs(spawn: &Spawn<'_>, v2: Option<BorrowedFd<'_>>) -> Result<Vec<OwnedFd>> {
     spawn.cgroup.map_or_else(|| Ok(Vec::new()), |cgroup| cgroup.procs(v2))
 }
 
@@ -173,17 +173,19 @@ fn clone_child(
     };
     let cgroup = spawn.cgroup.and_then(Cgroup::directory);
     let options = Options { sibling, cgroup, share_files: false };
+    let beside = || spawn.beside.zip(spawn.cgroup).and_then(|(pid, cgroup)| cgroup.directory_of(pid));
     let all;
     let (side, gear) = match clone3(namespaces, &options) {
         Err(Errno::ENOSYS) => {
-            all = procs(spawn, true).map_err(|e| e.errno().unwrap_or(Errno::EIO))?;
+            let found = spawn.cgroup.filter(|cgroup| cgroup.is_divided()).and_then(|_| beside());
+            let v2 = found.as_ref().map_or(cgroup, |found| Some(found.as_fd()));
+            all = procs(spawn, v2).map_err(|e| e.errno().unwrap_or(Errno::EIO))?;
             let gear = Gear { cgroup_procs: &all, ..*gear };
             (clone(namespaces, &options)?, gear)
         }
         // cgroups(7): "no internal processes", and what is in or above a threaded subtree.
         Err(errno @ (Errno::EBUSY | Errno::EOPNOTSUPP)) => {
-            let found = spawn.beside.zip(spawn.cgroup).and_then(|(pid, cgroup)| cgroup.directory_of(pid));
-            let found = found.ok_or(errno)?;
+            let found = beside().ok_or(errno)?;
             (clone3(namespaces, &Options { cgroup: Some(found.as_fd()), ..options })?, *gear)
         }
         side => (side?, *gear),

@@ -272,7 +272,7 @@ impl Cgroups {
                 return Ok(());
             }
             less.freeze(self, true)?;
-            let moved = more.procs(false).and_then(|files| {
+            let moved = more.procs(None).and_then(|files| {
                 let processes = less.processes();
                 let each = files.iter().flat_map(|file| processes.iter().map(move |pid| (file, pid)));
                 each.into_iter().try_for_each(|(file, pid)| match write(file, pid.to_string().as_bytes()) {
@@ -385,15 +385,20 @@ impl Cgroup {
         get(self.at(at)?, file).ok()
     }
 
-    /// The files to which a process writes `0` to enter: of the v1 hierarchies, and with `v2` where clone could not do
+    /// Whether this cgroup v2 has handed controllers on to those below, and takes no process any more; cgroups(7), "no internal
+    /// processes".
+    pub fn is_divided(&self) -> bool {
+        self.read(Where::V2, "cgroup.subtree_control").is_some_and(|on| !on.is_empty())
+    }
+
+    /// The files to which a process writes `0` to enter: of the v1 hierarchies, and of a cgroup `v2` where clone could not do
     /// it (`CLONE_INTO_CGROUP`).
-    pub fn procs(&self, v2: bool) -> Result<Vec<OwnedFd>> {
-        let v2 = self.v2.as_ref().filter(|_| v2);
-        let open = |directory: &OwnedFd| {
+    pub fn procs(&self, v2: Option<BorrowedFd<'_>>) -> Result<Vec<OwnedFd>> {
+        let open = |directory: BorrowedFd<'_>| {
             openat(directory, c"cgroup.procs", OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())
                 .during("open", c"cgroup.procs")
         };
-        v2.into_iter().chain(self.v1.iter().map(|(_, directory)| directory)).map(open).collect()
+        v2.into_iter().chain(self.v1.iter().map(|(_, directory)| directory.as_fd())).map(open).collect()
     }
 
     /// A directory with all processes of the container, if it has one of its own: v2, or any v1 hierarchy.

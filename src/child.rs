@@ -24,6 +24,7 @@ use crate::process;
 use crate::procfs::Procfs;
 use crate::rootfs::{self, walk};
 use crate::scheduling;
+use crate::signals;
 use crate::stage::{Ask, At, Failure, Stage};
 use crate::sys::clone::CLONE_NEWTIME;
 use crate::sys::process::{exit_now, join_new_session_keyring, setdomainname};
@@ -60,6 +61,8 @@ pub struct Gear<'fd> {
     pub preserved: u32,
     /// The container's own notify socket, for whoever starts it.
     pub notify: Option<BorrowedFd<'fd>>,
+    /// The signals that the caller ignores.
+    pub ignored: u64,
 }
 
 /// Becomes the container's program, or reports why not and exits.
@@ -76,6 +79,7 @@ fn steps(plan: &Plan<'_>, gear: &Gear<'_>) -> Result<Infallible, Failure> {
     if !plan.asks.maps {
         prctl::set_dumpable(false).at(Stage::Session, 0)?;
     }
+    signals::set_default(gear.ignored);
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).at(Stage::Session, 0)?;
     if let Some((_, parents)) = gear.gate {
         // The end of the parent must be the end of the wait.
@@ -187,6 +191,7 @@ pub fn enter(entrance: &Entrance<'_>, gear: &Gear<'_>) -> ! {
 
 fn steps_inside(entrance: &Entrance<'_>, gear: &Gear<'_>) -> Result<Infallible, Failure> {
     let process = entrance.process;
+    signals::set_default(gear.ignored);
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).at(Stage::Session, 0)?;
     leave_caller(process, entrance.proc, gear)?;
     if let Some(processors) = &entrance.scheduling.exec_after {

@@ -32,6 +32,7 @@ use crate::resctrl;
 use crate::run::Signals;
 use crate::seccomp::Filter;
 use crate::seccomp::notify::{self, Listener};
+use crate::signals;
 use crate::spec;
 use crate::stage::Failure;
 use crate::state::{Id, PidFile, Record, Status, Store};
@@ -194,6 +195,8 @@ pub fn exec(request: &Request<'_>) -> Result<i32> {
     let wants_proc = process.oom_score_adj.is_some() || process.labels.any();
     let proc = wants_proc.then(Procfs::open).transpose().during("open", c"/proc")?;
     let in_child = prepare(&process, proc.as_ref(), &scheduling, namespaces)?;
+    // While /proc is the host's.
+    let ignored = signals::ignored();
     let cgroup_namespace = join(&record, pidfd.as_fd(), namespaces)?;
     let home;
     if !process.env.iter().any(|entry| entry.to_bytes().starts_with(b"HOME=")) {
@@ -208,6 +211,7 @@ pub fn exec(request: &Request<'_>) -> Result<i32> {
         terminal: theirs,
         keep_keyring: kept.keep_keyring,
         preserved: request.preserved.all,
+        ignored,
         cgroup: Some(&cgroup),
         beside: request.cgroup.is_empty().then_some(record.pid),
         rdt_tasks: &rdt_tasks,

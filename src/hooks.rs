@@ -16,6 +16,7 @@ use nix::unistd::{chdir, dup2_stdin, pipe2, read, setsid, write};
 use crate::descriptors::close_all_but;
 use crate::error::{Error, words};
 use crate::plan::{Hook, Hooks, When};
+use crate::signals;
 use crate::stage::{Failure, Stage};
 use crate::sys::clone::{Side, fork};
 use crate::sys::process::{exit_now, pidfd_send_signal};
@@ -173,6 +174,7 @@ fn become_hook(
 ) -> ! {
     alloc::forbid();
     let steps = || -> nix::Result<Infallible> {
+        signals::set_default(signals::ALL);
         sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;
         setsid()?;
         dup2_stdin(input)?;

@@ -38,6 +38,7 @@ pub mod run;
 pub mod say;
 pub mod scheduling;
 pub mod seccomp;
+pub mod signals;
 pub mod spec;
 pub mod stage;
 pub mod state;

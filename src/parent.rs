@@ -41,6 +41,8 @@ pub struct Spawn<'a> {
     pub preserved: u32,
     /// See [`Gear::notify`].
     pub notify: Option<BorrowedFd<'a>>,
+    /// See [`Gear::ignored`].
+    pub ignored: u64,
     /// `tasks` of each resctrl group to enter.
     pub rdt_tasks: &'a [OwnedFd],
     /// The cgroup to start in.
@@ -96,6 +98,7 @@ pub fn spawn(plan: &Plan<'_>, spawn: &Spawn<'_>) -> Result<Held> {
         keep_keyring: spawn.keep_keyring,
         preserved: spawn.preserved,
         notify: spawn.notify,
+        ignored: spawn.ignored,
     };
     let work = Work::Create(plan);
     let (pid, pidfd) = if between {
@@ -139,6 +142,7 @@ pub fn spawn_into(entrance: &Entrance<'_>, spawn: &Spawn<'_>) -> Result<Held> {
         keep_keyring: spawn.keep_keyring,
         preserved: spawn.preserved,
         notify: spawn.notify,
+        ignored: spawn.ignored,
     };
     let (pid, pidfd) = clone_child(&Work::Enter(entrance), spawn, &gear, false).during("clone3", "")?;
     let gate = gate.map(|(_, to)| to);

@@ -116,6 +116,20 @@ fn hooks_of_all_kinds_run_in_order_each_in_its_namespaces_and_are_told_the_state
 }
 
 #[test]
+fn hooks_have_every_signal_at_its_default_action() {
+    mote_only!("runc 1.1 runs poststart hooks before startContainer hooks");
+    let t = Test::new();
+    let (mut config, log) = logging(&t, &["true"]);
+    let seen = log.join("seen");
+    for kind in KINDS {
+        let script = format!("echo {kind} $(sed -n 's/^SigIgn:.//p' /proc/self/status) >>{}", seen.display());
+        config["hooks"][kind] = json!([hook(&script)]);
+    }
+    t.run_bundle(&t.bundle("b", &config)).under(["env", "--ignore-signal"]).run().ok();
+    assert_eq!(lines(&seen), KINDS.map(|kind| format!("{kind} 0000000000000000")));
+}
+
+#[test]
 fn a_run_in_the_foreground_has_all_hooks_as_well() {
     mote_only!("runc 1.1 runs poststart hooks before startContainer hooks");
     let t = Test::new();

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use mote::descriptors::close_all_but;
 use mote::error::{During as _, Result, words};
+use mote::signals;
 use mote::sys::clone::{Side, fork};
 use mote::sys::exec::{CStrList, execve};
 use mote::sys::process::{exit_now, pidfd_send_signal};
@@ -48,6 +49,7 @@ pub fn run(path: &str, env: &[String], input: &str, until: Instant) -> Result<Ou
         Side::Parent(pid, pidfd) => (pid, pidfd),
         Side::Child => {
             let become_it = || -> nix::Result<Infallible> {
+                signals::set_default(signals::ALL);
                 SigSet::empty().thread_set_mask()?;
                 setsid()?;
                 prctl::set_pdeathsig(Signal::SIGKILL)?; // a starter may be killed

@@ -13,6 +13,7 @@ use crate::container;
 use crate::error::{Error, Result};
 use crate::output;
 use crate::state::{Id, default_root};
+use crate::sys::process::set_default_action;
 
 mod completion;
 mod create;
@@ -171,6 +172,8 @@ fn runtime(device: Commands) -> impl Iterator<Item = &'static Command> {
 /// Runs the command line. `args` begins with the program's name; `device` are more commands. Returns the exit status.
 pub fn main(args: &[OsString], device: Commands) -> i32 {
     let words = args.get(1..).unwrap_or_default();
+    // Of a caller that ignores it: the kernel would reap every child before it could be waited for. It is a signal, so it cannot fail.
+    let _ = set_default_action(libc::SIGCHLD);
     // The log first, so that whatever comes after it can be told there.
     let (globals, rest) = match options::parse(GLOBAL, words, options::Until::Command) {
         Ok(parsed) => parsed,

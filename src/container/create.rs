@@ -22,6 +22,7 @@ use crate::parent::{self, Spawn};
 use crate::plan::{self, Hooks, Plan, Process, When};
 use crate::resctrl::{self, Group};
 use crate::seccomp;
+use crate::signals;
 use crate::stage::Ask;
 use crate::state::{Entry, PidFile, Record, START_SOCKET, Status, Store, process_start};
 use crate::strings;
@@ -104,6 +105,7 @@ pub fn create_from(request: &Request<'_>, bundle: &Bundle) -> Result<Made> {
             keep_keyring: request.keep_keyring,
             preserved: request.preserved.all,
             notify: notify.as_ref().filter(|_| request.wait).map(AsFd::as_fd),
+            ignored: signals::ignored(),
             cgroup: Some(&cgroup),
             beside: None,
             rdt_tasks: rdt.as_ref().map_or(&[], Group::tasks),

@@ -33,6 +33,15 @@ pub fn close_range(first: u32, last: u32) -> Result<(), Errno> {
     checked(unsafe { syscall!(Sysno::close_range, first, last, 0) }).map(drop)
 }
 
+/// `rt_sigaction(2)`: the default action for a signal. A raw call: musl's keeps some for itself.
+/// Errors: `EINVAL` for SIGKILL, SIGSTOP and what is no signal.
+pub fn set_default_action(signal: i32) -> Result<(), Errno> {
+    // The kernel's struct sigaction: SIG_DFL, no flags, no restorer, an empty mask of 8 bytes.
+    let action = [0_u64; 4];
+    // SAFETY: the kernel reads at most 32 bytes from a live array, and a default action runs no code of ours.
+    checked(unsafe { syscall!(Sysno::rt_sigaction, signal, action.as_ptr(), 0, 8) }).map(drop)
+}
+
 /// Takes over a descriptor that a process with the same table of descriptors has made and left to this one.
 pub fn adopt(fd: RawFd) -> OwnedFd {
     // SAFETY: the maker was told to forget it and is gone, so that nobody else owns it.

@@ -96,6 +96,13 @@ is "$($ENGINE run --rm --sysctl net.ipv4.ip_forward=1 --sysctl kernel.msgmax=900
 is "$($ENGINE run --rm --oom-score-adj 500 img cat /proc/self/oom_score_adj)" 500
 END
 
+check 'programs have every signal at its default action' <<'END'
+none='SigIgn: 0000000000000000'
+is "$($ENGINE run --rm img grep SigIgn /proc/self/status | xargs)" "$none"
+$ENGINE run -d --name signals img sleep 100
+is "$($ENGINE exec signals grep SigIgn /proc/self/status | xargs)" "$none"
+END
+
 check 'limits of memory and processor in the cgroup that the host sees' <<'END'
 $ENGINE run -d --name seen1 --memory 64m --memory-reservation 48m --memory-swappiness 10 --cpu-period 50000 --cpu-quota 20000 --cpuset-mems 0 img sleep 100
 pid=$($ENGINE inspect -f '{{.State.Pid}}' seen1)

@@ -230,7 +230,7 @@ fn open_terminal(master_to: BorrowedFd<'_>, process: &Process<'_>) -> nix::Resul
     make_terminal(root.as_fd(), master_to, process)
 }
 
-/// Leaves the caller's session and keys, and enters the cgroups where clone could not do it.
+/// Leaves the caller's session, keys and processors, and enters the cgroups where clone could not do it.
 fn leave_caller(process: &Process<'_>, proc: Option<&Procfs>, gear: &Gear<'_>) -> Result<(), Failure> {
     setsid().at(Stage::Session, 0)?;
     process.labels.for_keys(proc)?;
@@ -245,6 +245,7 @@ fn leave_caller(process: &Process<'_>, proc: Option<&Procfs>, gear: &Gear<'_>) -
     for tasks in gear.rdt_tasks {
         write(tasks, b"0").at(Stage::Rdt, 0)?;
     }
+    scheduling::forget_affinity();
     Ok(())
 }
 

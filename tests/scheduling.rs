@@ -188,6 +188,23 @@ fn a_process_of_exec_has_the_processors_of_its_config() {
 }
 
 #[test]
+fn processors_that_the_caller_is_bound_to_are_not_the_container_s() {
+    mote_only!("runc has it since 1.3.1");
+    let t = Test::new();
+    let own = fs::read_to_string("/proc/self/status").unwrap();
+    let all = own.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap().trim();
+    if all == "0" {
+        return common::skipped("there is one processor");
+    }
+    let look = ["sed", "-n", "s/^Cpus_allowed_list:.//p", "/proc/self/status"];
+    let bound = ["taskset", "--cpu-list", "0"];
+    let out = t.run_bundle(&t.bundle("b", &spec(&look))).under(bound).run();
+    assert_eq!(out.ok().trim(), all);
+    let id = t.detached(&spec(&["sleep", "100"]));
+    assert_eq!(t.mote(["exec", &id]).args(look).under(bound).run().ok().trim(), all);
+}
+
+#[test]
 fn a_process_of_exec_is_scheduled_as_its_config_says_and_as_its_container() {
     mote_only!("runc 1.1 does not know these and ignores them");
     let t = Test::new();

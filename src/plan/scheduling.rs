@@ -61,10 +61,6 @@ pub fn of_process(process: &spec::Process<'_>) -> Checked<Scheduling> {
         };
         plan.exec_before = list(affinity.before, "process.execCPUAffinity.initial")?;
         plan.exec_after = list(affinity.after, "process.execCPUAffinity.final")?;
-        if plan.exec_before.is_some() && plan.exec_after.is_none() {
-            // Those that the container has: the kernel leaves out what its cgroup does not allow.
-            plan.exec_after = Some([u64::MAX; 16]);
-        }
     }
     Ok(plan)
 }

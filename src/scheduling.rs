@@ -5,8 +5,7 @@ use crate::stage::{At, Failure, Stage};
 use crate::sys::scheduling::{ioprio_set, personality, sched_setaffinity, sched_setattr, set_mempolicy};
 
 /// Has the calling process run wherever its cgroup allows, whatever its caller was bound to (`CPUAffinity=` of a systemd unit, for
-/// one). Entering a cpuset did so up to Linux 6.1; since then the kernel keeps to what somebody asked for. As runc 1.3.1, and crun by its
-/// pull request 1315.
+/// one). Entering a cpuset did so up to Linux 6.1; since then the kernel keeps to what somebody asked for. As runc 1.3.1 and crun 1.9.2.
 pub fn forget_affinity() {
     // As many as a kernel can be built for. It leaves out those that are not there or not allowed.
     let processors = [u64::MAX; 8192 / 64];

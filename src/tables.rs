@@ -273,6 +273,7 @@ pub const SYSCTLS: &[(&str, CloneFlags)] = &[
     ("kernel.shm_rmid_forced", CloneFlags::CLONE_NEWIPC),
     ("kernel.hostname", CloneFlags::CLONE_NEWUTS),
     ("kernel.domainname", CloneFlags::CLONE_NEWUTS),
+    ("user.", CloneFlags::CLONE_NEWUSER),
 ];
 
 /// Scheduling policies; sched(7). `SCHED_ISO` has a number and no implementation in Linux.

@@ -56,6 +56,23 @@ fn rootless(args: &[&str]) -> Value {
     config
 }
 
+/// namespaces(7), "The /proc/sys/user directory": each user namespace has its own limits.
+#[test]
+fn sysctls_of_a_user_namespace_are_its_own() {
+    mote_only!("runc has them since 1.4");
+    let t = Test::new();
+    let look = "cat /proc/sys/user/max_net_namespaces";
+    let host = fs::read_to_string("/proc/sys/user/max_net_namespaces").unwrap();
+    let mut config = spec(&["sh", "-c", look]);
+    config["linux"]["sysctl"] = json!({"user.max_net_namespaces": "7"});
+    let out = t.run_bundle(&t.bundle("none", &config)).run();
+    out.fails_saying(&[r#"linux.sysctl["user.max_net_namespaces"]: needs an own namespace of its kind"#]);
+    with_ids(&mut config, &[(0, 100_000, 65536)]);
+    let out = t.run_bundle(&bundle(&t, "own", &config, 100_000)).run();
+    assert_eq!(out.ok(), "7\n");
+    assert_eq!(fs::read_to_string("/proc/sys/user/max_net_namespaces").unwrap(), host);
+}
+
 /// The binary under test where the user can execute it.
 fn binary_for_all(t: &Test) -> PathBuf {
     let copy = t.dir.join("runtime");

@@ -94,6 +94,7 @@ mod tests {
             assert_eq!(namespace(name), Some(CloneFlags::CLONE_NEWIPC), "{name}");
         }
         assert_eq!(namespace("kernel.domainname"), Some(CloneFlags::CLONE_NEWUTS));
+        assert_eq!(namespace("user.max_net_namespaces"), Some(CloneFlags::CLONE_NEWUSER));
         for name in
             ["kernel.msgmaxx", "kernel.panic", "fs.mqueue", "fs.file-max", "net", "vm.overcommit_memory", ""]
         {

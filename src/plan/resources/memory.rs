@@ -81,6 +81,8 @@ impl Build<'_> {
             };
             let value = match swap {
                 -1 => "max".to_owned(),
+                // Of no limit there is nothing that it could include; as runc since 1.2.1.
+                _ if memory.limit == -1 => swap.to_string(),
                 _ if limit == -1 => {
                     return self.wrong("memory.swap", "needs memory.limit, which it includes");
                 }

@@ -11,6 +11,7 @@ read_back() {
         reads t/a/memory.max 67108864 && reads t/a/memory.swap.max 0 && reads t/a/cpu.max "max 50000" &&
         reads t/a/pids.max max && reads t/a/cpu.max.burst 0 || return
     mote update --cpu-idle 1 a && reads t/a/cpu.idle 1 || return
+    mote update --memory -1 --memory-swap 64M a && reads t/a/memory.max max && reads t/a/memory.swap.max 67108864 || return
     away a
 }
 check "the kernel has every limit, before and after update" read_back

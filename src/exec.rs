@@ -20,6 +20,7 @@ use crate::cgroup::{Cgroup, Cgroups};
 use crate::child::Entrance;
 use crate::container::{self, CONFIG_MAX, Preserved, Terminal};
 use crate::error::{During, Error, Result};
+use crate::home;
 use crate::host;
 use crate::image;
 use crate::input::{self, Input};
@@ -199,11 +200,11 @@ pub fn exec(request: &Request<'_>) -> Result<i32> {
     let ignored = signals::ignored();
     let cgroup_namespace = join(&record, pidfd.as_fd(), namespaces)?;
     let home;
-    if !process.env.iter().any(|entry| entry.to_bytes().starts_with(b"HOME=")) {
+    if home::is_missing(&process.env) {
         // The container's root by now.
         let root = file::open(c"/", OFlag::O_PATH | OFlag::O_DIRECTORY).during("open", c"/")?;
-        home = crate::home::variable(root.as_fd(), process.uid);
-        process.env.push(&home);
+        home = home::variable(root.as_fd(), process.uid);
+        process.env.put(b"HOME=", &home);
     }
     let listening = request.preserved.variables();
     listening.iter().flatten().for_each(|variable| process.env.push(variable));

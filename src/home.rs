@@ -1,4 +1,5 @@
-//! passwd(5) and group(5). HOME for a program whose environment has none: engines leave it to the runtime, as runc and crun do it.
+//! passwd(5) and group(5). HOME for a program whose environment has none, or an empty one: engines leave it to the runtime. As runc has
+//! it; crun keeps one that is empty.
 
 use std::ffi::{CStr, CString};
 use std::io::Read as _;
@@ -7,9 +8,16 @@ use std::os::fd::BorrowedFd;
 use nix::errno::Errno;
 
 use crate::rootfs::walk;
+use crate::sys::exec::CStrList;
 
 /// As much of the image's passwd and group as is looked at.
 const TEXT_MAX: u64 = 256 * 1024;
+
+/// Whether `env` lacks it.
+pub fn is_missing(env: &CStrList<'_>) -> bool {
+    let home = |entry: &CStr| entry.to_bytes().strip_prefix(b"HOME=").is_some_and(|home| !home.is_empty());
+    !env.iter().any(home)
+}
 
 /// `HOME=` and the directory that the image's `/etc/passwd` has for `uid`; `/` when it has none.
 pub fn variable(root: BorrowedFd<'_>, uid: u32) -> CString {

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Output, Test, spec};
+use common::{Output, Test, is_mote, spec};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
@@ -142,6 +142,10 @@ fn the_home_is_that_of_the_user() {
     let id = sleeper(&t, |_| ());
     assert_eq!(sh(&t, &id, "echo $HOME"), "/root\n");
     assert_eq!(exec(&t, &id, &["-u", "1000", "ID", "sh", "-c", "echo $HOME"]).ok(), "/home\n");
+    if is_mote() {
+        let out = exec(&t, &id, &["--env", "HOME=", "ID", "sh", "-c", "env | grep HOME"]);
+        assert_eq!(out.ok(), "HOME=/root\n", "runc 1.1 keeps what --env says");
+    }
 }
 
 #[test]

@@ -246,6 +246,9 @@ fn home_is_taken_from_the_container_s_passwd_when_it_is_not_set() {
     assert_eq!(t.sh("echo $HOME", |c| c["process"]["user"]["uid"] = json!(1000)), "/home\n");
     assert_eq!(t.sh("echo $HOME", |c| c["process"]["user"]["uid"] = json!(4242)), "/\n");
     assert_eq!(t.sh("echo $HOME", |c| c["process"]["env"] = json!(["PATH=/bin", "HOME=/mine"])), "/mine\n");
+    // Docker's users rely on that.
+    let empty = |c: &mut Value| c["process"]["env"] = json!(["HOME=/mine", "PATH=/bin", "HOME="]);
+    assert_eq!(t.sh("env | grep HOME", empty), "HOME=/root\n");
 }
 
 #[test]

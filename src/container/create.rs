@@ -13,6 +13,7 @@ use super::record::record;
 use super::{Made, Request, Terminal, callers_terminal, connect_pidfd, start_address};
 use crate::cgroup::{Cgroup, Cgroups, Place};
 use crate::error::{During, Error, Result};
+use crate::home;
 use crate::hooks;
 use crate::host;
 use crate::image;
@@ -61,8 +62,9 @@ pub fn create_from(request: &Request<'_>, bundle: &Bundle) -> Result<Made> {
     let root = open_root(bundle, &plan)?;
     plan.layer =
         plan.layer && fstatvfs(&root).during("statfs", plan.rootfs)?.flags().contains(FsFlags::ST_RDONLY);
-    if !plan.process.env.iter().any(|entry| entry.to_bytes().starts_with(b"HOME=")) {
-        plan.process.env.push(home.get_or_init(|| crate::home::variable(root.as_fd(), plan.process.uid)));
+    if home::is_missing(&plan.process.env) {
+        let home = home.get_or_init(|| home::variable(root.as_fd(), plan.process.uid));
+        plan.process.env.put(b"HOME=", home);
     }
     listening.iter().flatten().for_each(|variable| plan.process.env.push(variable));
 

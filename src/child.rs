@@ -26,6 +26,7 @@ use crate::rootfs::{self, walk};
 use crate::scheduling;
 use crate::signals;
 use crate::stage::{Ask, At, Failure, Stage};
+use crate::stdio;
 use crate::sys::clone::CLONE_NEWTIME;
 use crate::sys::process::{exit_now, join_new_session_keyring, setdomainname};
 use crate::sys::scheduling::sched_setaffinity;
@@ -257,7 +258,10 @@ fn become_process<'b>(
     buffer: &'b mut [u8; file::PATH_MAX],
 ) -> Result<&'b CStr, Failure> {
     process::limit(process)?;
-    stdio(gear, terminal.as_ref()).at(Stage::Stdio, 0)?;
+    connect(gear, terminal.as_ref()).at(Stage::Stdio, 0)?;
+    if terminal.is_none() {
+        stdio::give(stdio::OWN, process.uid);
+    }
     drop(terminal);
     // Before the working directory is entered: it may be a path through one of them (CVE-2024-21626).
     let gate = gear.gate.map(|(answer, _)| answer).filter(|_| process.has_listener());
@@ -425,7 +429,7 @@ fn make_terminal(
 }
 
 /// Puts standard input, output and error in place.
-fn stdio(gear: &Gear<'_>, terminal: Option<&OwnedFd>) -> nix::Result<()> {
+fn connect(gear: &Gear<'_>, terminal: Option<&OwnedFd>) -> nix::Result<()> {
     let [input, output, error] = match (terminal, gear.stdio) {
         (Some(terminal), _) => {
             terminal::set_controlling(terminal.as_fd())?;

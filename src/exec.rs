@@ -37,12 +37,14 @@ use crate::signals;
 use crate::spec;
 use crate::stage::Failure;
 use crate::state::{Id, PidFile, Record, Status, Store};
+use crate::stdio;
 use crate::strings::{self, Refused, Strings};
 use crate::sys::clone::{CLONE_NEWTIME, setns};
 use crate::sys::exec::CStrList;
 use crate::sys::file;
 use crate::sys::process::{pidfd_open, pidfd_send_signal};
 use crate::sys::scheduling::sched_setaffinity;
+use crate::userns;
 
 /// What the caller of an exec wants.
 #[derive(Debug)]
@@ -198,6 +200,12 @@ pub fn exec(request: &Request<'_>) -> Result<i32> {
     let in_child = prepare(&process, proc.as_ref(), &scheduling, namespaces)?;
     // While /proc is the host's.
     let ignored = signals::ignored();
+    if namespaces.contains(CloneFlags::CLONE_NEWUSER)
+        && !process.terminal
+        && let Some(uid) = userns::outside(record.pid, process.uid)
+    {
+        stdio::give(stdio::OWN, uid);
+    }
     let cgroup_namespace = join(&record, pidfd.as_fd(), namespaces)?;
     let home;
     if home::is_missing(&process.env) {

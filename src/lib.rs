@@ -42,6 +42,7 @@ pub mod signals;
 pub mod spec;
 pub mod stage;
 pub mod state;
+pub mod stdio;
 pub mod strings;
 pub mod sys;
 pub mod tables;

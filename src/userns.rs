@@ -88,17 +88,25 @@ pub fn check_maps(proc: &Procfs, maps: &Maps) -> nix::Result<()> {
             }
         }
         let text = std::str::from_utf8(text.get(..len).unwrap_or_default()).unwrap_or_default();
-        let found = |line: &str| {
-            let mut numbers = line.split_ascii_whitespace().map(str::parse::<u32>);
-            let mut next = || numbers.next()?.ok();
-            let map = Map { inside: next()?, outside: next()?, count: next()? };
-            maps.contains(&map).then_some(())
-        };
-        if text.lines().count() != maps.len() || !text.lines().all(|line| found(line).is_some()) {
+        let found = |line: &str| map(line).is_some_and(|map| maps.contains(&map));
+        if text.lines().count() != maps.len() || !text.lines().all(found) {
             return Err(Errno::EINVAL);
         }
     }
     Ok(())
+}
+
+/// A line of `/proc/<pid>/uid_map`.
+fn map(line: &str) -> Option<Map> {
+    let mut numbers = line.split_ascii_whitespace().map(str::parse::<u32>);
+    let mut next = || numbers.next()?.ok();
+    Some(Map { inside: next()?, outside: next()?, count: next()? })
+}
+
+/// The user outside that `uid` is in the user namespace of process `pid`, if it is one of those mapped.
+pub fn outside(pid: Pid, uid: u32) -> Option<u32> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/uid_map")).ok()?;
+    ids::outside(&text.lines().filter_map(map).collect::<Vec<_>>(), uid)
 }
 
 /// Raises the limits of `pid` as far as the plan will want them: in a user namespace nobody may any more.

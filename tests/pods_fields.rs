@@ -88,11 +88,12 @@ fn users_groups_and_capabilities_are_the_manifests() {
     fs::write(passwd.join("group"), "root:x:0:\nvideo:x:44:a,web\nweb:x:555:\nwebmaster:x:45:webmaster\n")
         .unwrap();
     let log = once.run(
-        "id -u; id -g; grep -E 'Groups|NoNewPrivs|CapBnd|CapEff' /proc/self/status",
+        "id -u; id -g; grep -E 'Groups|NoNewPrivs|CapBnd|CapEff' /proc/self/status; echo anew >/dev/stdout; echo anew >/dev/stderr",
         json!({"securityContext": {"runAsUser": 1234, "runAsNonRoot": true, "fsGroup": 2000, "supplementalGroups": [3000]}}),
         json!({"securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"], "add": ["NET_RAW"]}}}),
     );
     assert!(log.starts_with("1234\n555\n"), "{log}");
+    assert_eq!(log.lines().filter(|line| *line == "anew").count(), 2, "{log}");
     // Those that the image has for it, and not the bundle's group 7, which is its own user's.
     assert!(log.contains("Groups:\t44 2000 3000 \n"), "{log}");
     assert!(log.contains("NoNewPrivs:\t1\n"), "{log}");

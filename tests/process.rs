@@ -6,7 +6,7 @@ mod common;
 use common::{Test, is_mote, spec, without_namespace};
 use serde_json::{Value, json};
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
 /// A field of /proc/self/status in a container.
 fn status(t: &Test, field: &str, edit: impl FnOnce(&mut Value)) -> String {
@@ -172,6 +172,55 @@ fn groups_of_the_caller_stay_where_the_annotation_says_so() {
     let bundle = t.bundle("wrong", &config);
     let out = t.run_bundle(&bundle).run();
     out.fails_saying(&[r#"annotations["run.oci.keep_original_groups"]: expected "1""#]);
+}
+
+/// In pipes, as engines have it; an image may link its logs to /dev/stdout.
+const PIPED: [&str; 4] = ["bash", "-c", "echo in | \"$@\" 2>&1 | sort", "bash"];
+const ANEW: &str = "cat /dev/stdin; echo out >/dev/stdout; echo err >/dev/stderr";
+
+#[test]
+fn a_user_may_open_standard_input_output_and_error_anew() {
+    let t = Test::new();
+    let mut config = spec(&["sh", "-c", ANEW]);
+    config["process"]["user"] = json!({"uid": 1000, "gid": 1000});
+    let out = t.run_bundle(&t.bundle("b", &config)).under(PIPED).run();
+    assert_eq!(out.ok(), "err\nin\nout\n");
+    let id = t.detached(&spec(&["sleep", "100"]));
+    let out = t.mote(["exec", "--user", "1000:1000", &id, "sh", "-c", ANEW]).under(PIPED).run();
+    assert_eq!(out.ok(), "err\nin\nout\n");
+
+    config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));
+    for ids in ["uidMappings", "gidMappings"] {
+        config["linux"][ids] = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
+    }
+    let bundle = t.bundle("mapped", &config);
+    let own = std::process::Command::new("chown").args(["-R", "100000:100000"]).arg(&bundle).status();
+    assert!(own.unwrap().success());
+    let out = t.run_bundle(&bundle).under(PIPED).run();
+    assert_eq!(out.ok(), "err\nin\nout\n");
+    if is_mote() {
+        // runc leaves that to the engine.
+        config["process"]["args"] = json!(["sleep", "100"]);
+        let id = t.id();
+        fs::write(bundle.join("config.json"), serde_json::to_vec(&config).unwrap()).unwrap();
+        t.mote(["run", "--detach", "-b"]).arg(&bundle).arg(&id).run().ok();
+        let out = t.mote(["exec", &id, "sh", "-c", ANEW]).under(PIPED).run();
+        assert_eq!(out.ok(), "err\nin\nout\n");
+    }
+}
+
+#[test]
+fn a_file_that_is_standard_output_stays_whose_it_is() {
+    mote_only!("crun gives it away, and so does runc where it does not copy");
+    let t = Test::new();
+    let mut config = spec(&["sh", "-c", "echo out"]);
+    config["process"]["user"] = json!({"uid": 1000, "gid": 1000});
+    let file = t.dir.join("file");
+    let to = format!("exec \"$@\" >>{0} 2>>{0} <{0}", file.display());
+    fs::write(&file, "kept\n").unwrap();
+    t.run_bundle(&t.bundle("b", &config)).under(["bash", "-c", &to, "bash"]).run().ok();
+    assert_eq!(fs::read_to_string(&file).unwrap(), "kept\nout\n");
+    assert_eq!(fs::metadata(&file).unwrap().uid(), 0);
 }
 
 /// What a caller does to SIGPIPE (conmon), SIGINT (a shell's background) or SIGCHLD is not the program's, and no reason to lose its

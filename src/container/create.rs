@@ -20,12 +20,13 @@ use crate::image;
 use crate::netdevices;
 use crate::notify;
 use crate::parent::{self, Spawn};
-use crate::plan::{self, Hooks, Plan, Process, When};
+use crate::plan::{self, Hooks, Plan, Process, When, ids};
 use crate::resctrl::{self, Group};
 use crate::seccomp;
 use crate::signals;
 use crate::stage::Ask;
 use crate::state::{Entry, PidFile, Record, START_SOCKET, Status, Store, process_start};
+use crate::stdio;
 use crate::strings;
 use crate::sys::process::pidfd_send_signal;
 use crate::sys::socket;
@@ -96,6 +97,10 @@ pub fn create_from(request: &Request<'_>, bundle: &Bundle) -> Result<Made> {
         Some(rdt) => Some(resctrl::make(resctrl::open().during("open", c"/sys/fs/resctrl")?, rdt)?),
         None => None,
     };
+    if let Some(uid) = ids::outside(&plan.maps.uid, plan.process.uid).filter(|_| !plan.process.terminal) {
+        // In the container's user namespace they may be nobody's to give.
+        stdio::give(request.stdio.unwrap_or(stdio::OWN), uid);
+    }
     let start = if request.wait { Some(listen(&entry)?) } else { None };
     let held = parent::spawn(
         &plan,

@@ -43,7 +43,15 @@ impl Maps {
 
 /// Whether an id inside is one of those mapped.
 pub fn covers(maps: &[Map], id: u32) -> bool {
-    maps.iter().any(|map| id.checked_sub(map.inside).is_some_and(|offset| offset < map.count))
+    outside(maps, id).is_some()
+}
+
+/// The id outside that `id` is inside, if it is one of those mapped.
+pub fn outside(maps: &[Map], id: u32) -> Option<u32> {
+    maps.iter().find_map(|map| {
+        let offset = id.checked_sub(map.inside).filter(|offset| *offset < map.count)?;
+        map.outside.checked_add(offset)
+    })
 }
 
 /// As `/proc/<pid>/uid_map` takes it.

@@ -96,6 +96,12 @@ is "$($ENGINE run --rm --sysctl net.ipv4.ip_forward=1 --sysctl kernel.msgmax=900
 is "$($ENGINE run --rm --oom-score-adj 500 img cat /proc/self/oom_score_adj)" 500
 END
 
+check 'a user may open standard output and error anew' <<'END'
+is "$($ENGINE run --rm --user 1000:1000 img sh -c 'echo out >/dev/stdout; echo err >/dev/stderr' 2>&1 | sort | xargs)" 'err out'
+$ENGINE run -d --name anew img sleep 100
+is "$($ENGINE exec --user 1000:1000 anew sh -c 'echo out >/dev/stdout; echo err >/dev/stderr' 2>&1 | sort | xargs)" 'err out'
+END
+
 check 'programs have every signal at its default action' <<'END'
 # But 32 and 33, which the C library keeps for itself: a program that it has started may ignore them, and so runc and crun.
 look="sed -n s/^SigIgn:.//p /proc/self/status"

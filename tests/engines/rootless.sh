@@ -52,6 +52,10 @@ is "$(podman run --rm --user 1000:5 img sh -c 'id -u; id -g' | xargs)" '1000 5'
 is "$(podman run --rm --userns keep-id img id -u)" 4242
 END
 
+check 'rootless: a user may open standard output and error anew' <<'END'
+is "$(podman run --rm --user 1000:1000 img sh -c 'echo out >/dev/stdout; echo err >/dev/stderr' 2>&1 | sort | xargs)" 'err out'
+END
+
 check 'rootless: --group-add keep-groups: what the group may' <<'END'
 cannot runc 'Podman asks for it by an annotation of crun'
 install -d -m 770 -g helpers $USER_HOME/shared

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
+use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2};
 use nix::sys::stat::Mode;
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 use nix::unistd::{UnlinkatFlags, read, unlinkat, write};
@@ -383,6 +383,23 @@ impl Cgroup {
     /// What a file reads, where it is there.
     pub fn read(&self, at: Where, file: &str) -> Option<String> {
         get(self.at(at)?, file).ok()
+    }
+
+    /// Gives the cgroup v2, where all controllers are, to a user: the directory and the files that belong to who it is delegated to, by
+    /// which it can be divided but not widened; cgroups(7), "Cgroup delegation: delegating a hierarchy to a less privileged user".
+    pub fn give(&self, uid: u32) -> nix::Result<()> {
+        let Some(directory) = self.directory() else { return Ok(()) };
+        let own = |name: &str, flags| nix::unistd::fchownat(directory, name, Some(uid.into()), None, flags);
+        own("", AtFlags::AT_EMPTY_PATH)?;
+        let listed = std::fs::read_to_string("/sys/kernel/cgroup/delegate");
+        let listed = listed.as_deref().unwrap_or("cgroup.procs\ncgroup.subtree_control\ncgroup.threads");
+        for name in listed.split_ascii_whitespace() {
+            match own(name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+                Ok(()) | Err(Errno::ENOENT) => {} // not every cgroup has each
+                result => result?,
+            }
+        }
+        Ok(())
     }
 
     /// Whether this cgroup v2 has handed controllers on to those below, and takes no process any more; cgroups(7), "no internal

@@ -4,7 +4,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use nix::errno::Errno;
+use nix::mount::MsFlags;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sched::CloneFlags;
 use nix::sys::statvfs::{FsFlags, fstatvfs};
 use nix::unistd::Pid;
 
@@ -20,7 +22,7 @@ use crate::image;
 use crate::netdevices;
 use crate::notify;
 use crate::parent::{self, Spawn};
-use crate::plan::{self, Hooks, Plan, Process, When, ids};
+use crate::plan::{self, Hooks, Mount, Plan, Process, When, ids};
 use crate::resctrl::{self, Group};
 use crate::seccomp;
 use crate::signals;
@@ -93,6 +95,12 @@ pub fn create_from(request: &Request<'_>, bundle: &Bundle) -> Result<Made> {
         entry.own_cgroup()?;
     }
     cgroups.apply(&plan.resources, &place, &cgroup, false)?;
+    if let Some(uid) = cgroup_owner(&plan) {
+        match cgroup.give(uid) {
+            Err(Errno::EPERM) => {} // without privileges it is the caller's, and can be nobody else's
+            result => result.during("chown", "the container's cgroup")?,
+        }
+    }
     let rdt = match &plan.rdt {
         Some(rdt) => Some(resctrl::make(resctrl::open().during("open", c"/sys/fs/resctrl")?, rdt)?),
         None => None,
@@ -280,6 +288,20 @@ impl Making<'_, '_> {
         }
         if self.request.wait { Ok(()) } else { self.run_hooks(When::Poststart, None) }
     }
+}
+
+/// Who is to own the container's cgroup, as the host sees the user: the program's user, where the container sees it writable by a cgroup
+/// namespace of its own, on cgroup v2; runtime-spec config-linux.md, "Cgroup ownership".
+fn cgroup_owner(plan: &Plan<'_>) -> Option<u32> {
+    let is_shown = |mount: &Mount<'_>| {
+        mount.fstype == c"cgroup2"
+            && mount.target == c"/sys/fs/cgroup"
+            && !mount.flags.contains(MsFlags::MS_RDONLY)
+    };
+    let own = plan.new_namespaces.contains(CloneFlags::CLONE_NEWCGROUP) && plan.mounts.iter().any(is_shown);
+    let uid = plan.process.uid;
+    let uid = if plan.maps.is_empty() { Some(uid) } else { ids::outside(&plan.maps.uid, uid) };
+    uid.filter(|uid| own && *uid != 0)
 }
 
 /// Whether a cgroup that could not be made is none that the container needs: without privileges there is often none to be

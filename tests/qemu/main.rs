@@ -244,6 +244,7 @@ fn limits(arch: &str) {
 const NESTED: &[&str] = &[
     "mote in a container of mote moves to a leaf of its own",
     "exec joins it, and it goes with all that was made in it",
+    "a container that may write to its cgroup owns it",
     "in a delegated cgroup the processes beside mote move to a leaf",
     "a stranger's processes stay where they are",
 ];

@@ -47,6 +47,27 @@ joined() {
 }
 check "exec joins it, and it goes with all that was made in it" joined
 
+# A container in a user namespace of its own divides what it has, as systemd does, and cannot have more.
+owned() {
+    local ids='[{"containerID":0,"hostID":100000,"size":65536}]' word
+    more_namespaces=',{"type":"cgroup"},{"type":"network"},{"type":"user"}' more_linux=",\"uidMappings\":$ids,\"gidMappings\":$ids"
+    mounts=',{"destination":"/sys","type":"sysfs","source":"sysfs"},{"destination":"/sys/fs/cgroup","type":"cgroup","source":"cgroup"}'
+    container a '"pids":{"limit":50}' '
+        cd /sys/fs/cgroup
+        mkdir sub && echo 0 >sub/cgroup.procs && echo +pids >cgroup.subtree_control && echo 7 >sub/pids.max && echo divided
+        echo 60 2>&1 >pids.max || echo kept
+        sleep 1000' --detach
+    wait_for 20 grep -q kept /run/out-a || fail "$(cat /run/out-a)" || return
+    grep -qx divided /run/out-a && reads t/a/pids.max 50 && reads t/a/sub/pids.max 7 || fail "$(cat /run/out-a)" || return
+    [ "$(stat -c %u $cg/t/a $cg/t/a/cgroup.procs $cg/t/a/pids.max | tr '\n' ' ')" = "100000 100000 0 " ] || fail "$(ls -ln $cg/t/a)" || return
+    away a || return
+    mounts=',{"destination":"/sys","type":"sysfs","source":"sysfs"},{"destination":"/sys/fs/cgroup","type":"cgroup","source":"cgroup","options":["ro"]}'
+    container a '"pids":{"limit":50}' 'sleep 1000' --detach && [ "$(stat -c %u $cg/t/a)" = 0 ] || fail "given away read-only"
+    more_namespaces= more_linux= mounts=
+    away a
+}
+check "a container that may write to its cgroup owns it" owned
+
 # at CGROUP COMMAND...: runs it in that cgroup. Not a function: a shell in the background would hold what a check prints into.
 cat >/run/at <<'END'
 echo $$ >/sys/fs/cgroup/$1/cgroup.procs && shift && exec "$@"

@@ -6,7 +6,7 @@ mod common;
 use common::{Test, add_mount, is_mote, spec};
 use serde_json::{Value, json};
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 /// One line of /proc/self/mountinfo.
@@ -354,6 +354,23 @@ fn missing_targets_are_made_in_the_rootfs() {
     }
     assert!(bundle.join("rootfs/a/b/c").is_dir());
     assert!(!Path::new("/a/b/c").exists());
+}
+
+/// Docker's users have a `--tmpfs` of theirs that everybody may write to.
+#[test]
+fn a_tmpfs_has_the_mode_of_what_it_covers_or_is_for_everybody() {
+    let t = Test::new();
+    let mut config = spec(&["stat", "-c", "%a", "/made", "/made/too", "/there", "/said"]);
+    for (target, options) in
+        [("/made", vec![]), ("/made/too", vec!["size=4k"]), ("/there", vec![]), ("/said", vec!["mode=751"])]
+    {
+        add_mount(&mut config, target, "tmpfs", "it", &options);
+    }
+    let bundle = t.bundle("b", &config);
+    let there = bundle.join("rootfs/there");
+    fs::create_dir(&there).unwrap();
+    fs::set_permissions(&there, fs::Permissions::from_mode(0o712)).unwrap();
+    assert_eq!(t.run_bundle(&bundle).run().ok(), "1777\n1777\n712\n751\n");
 }
 
 #[test]

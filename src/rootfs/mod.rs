@@ -72,17 +72,20 @@ pub fn apply(root: BorrowedFd<'_>, plan: &Mount<'_>, source: Option<&OwnedFd>) -
         Kind::New => {
             // A symlink on the way would let the image choose where the kernel's own files show.
             let kernels = plan.fstype == c"proc" || plan.fstype == c"sysfs";
-            let target = match kernels {
-                true => walk::resolve_plain(root, plan.target),
-                false => resolve_or_make(root, plan.target, Missing::Directory),
-            }?;
+            let (target, is_made) = match kernels {
+                true => (walk::resolve_plain(root, plan.target)?, false),
+                false => match resolve(root, plan.target) {
+                    Err(Errno::ENOENT) => (resolve_or_make(root, plan.target, Missing::Directory)?, true),
+                    target => (target?, false),
+                },
+            };
             let covered = match plan.special.copy_up {
                 true => Some(Passing::from(copyup::open(target.as_fd(), c".", OFlag::O_DIRECTORY)?)),
                 false => None,
             };
             let mut buffer = [0; PATH_MAX];
-            let data = match plan.fstype == c"tmpfs" && !names_mode(plan.data) {
-                // Of what it covers, as runc and crun have it.
+            let data = match plan.fstype == c"tmpfs" && !names_mode(plan.data) && !is_made {
+                // Of what the image has there, as runc and crun have it. One that covers nothing is for everybody, as the kernel makes it.
                 true => with_mode(plan.data, target.as_fd(), &mut buffer)?,
                 false => plan.data,
             };

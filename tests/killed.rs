@@ -144,6 +144,7 @@ fn a_create_with_limits_a_filter_and_hooks_is_taken_back_as_well() {
 #[test]
 fn a_cgroup_that_may_be_another_s_is_not_emptied() {
     mote_only!("what it keeps is mote's own");
+    let _alone = ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let t = Test::new();
     let id = t.id();
     let v2 = [Path::new("/sys/fs/cgroup/unified"), Path::new("/sys/fs/cgroup")];

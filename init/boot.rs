@@ -83,11 +83,7 @@ fn configure() -> Settings {
     // Before the sysctls, as they bring some.
     modules::load_all(&settings.modules);
     mounts::make_all(&settings.mounts);
-    for (name, value) in &settings.sysctls {
-        if let Err(e) = std::fs::write(Path::new("/proc/sys").join(name), value) {
-            error!("sysctl {name}: {e}; it stays as it is");
-        }
-    }
+    settings.sysctls.iter().for_each(|(name, value)| sysctl(name, value));
     let made = std::os::unix::fs::DirBuilderExt::mode(&mut std::fs::DirBuilder::new(), 0o700)
         .recursive(true)
         .create(DEVICE.run);
@@ -100,6 +96,19 @@ fn configure() -> Settings {
     settings
 }
 
+/// By how much more the kernel wants to have free, for a while, where its memory gets fragmented; 15000 for up to one and a half times
+/// its high mark. admin-guide/sysctl/vm.rst, Linux 5.0. It is 0 here unless somebody says otherwise: what pods leave to the device is less
+/// than that, and without swap the kernel hardly gets it by reclaiming. It would kill what it likes, where the limit of all pods would
+/// have ended the one that takes too much.
+const BOOST: &str = "vm/watermark_boost_factor";
+
+/// Writes one file below `/proc/sys`.
+fn sysctl(name: &str, value: &str) {
+    if let Err(e) = std::fs::write(Path::new("/proc/sys").join(name), value) {
+        error!("sysctl {name}: {e}; it stays as it is");
+    }
+}
+
 /// The rest of the boot, once every container has been tried: none of it is to take the processor away from them.
 fn finish(world: &mut World<'_>, settings: &Settings, steps: &Steps, loopback_is_up: bool) {
     serve(world);
@@ -109,10 +118,10 @@ fn finish(world: &mut World<'_>, settings: &Settings, steps: &Steps, loopback_is
     }
     early::protect();
     let (paths, pods) = (world.paths, &*world.pods);
-    let boost_is_set = settings.sysctls.iter().any(|(name, _)| name == early::BOOST);
+    let boost_is_set = settings.sysctls.iter().any(|(name, _)| name == BOOST);
     let settle = child::fork(c"mote-settle", || {
         if !boost_is_set {
-            early::no_boost();
+            sysctl(BOOST, "0");
         }
         if !loopback_is_up {
             loopback();

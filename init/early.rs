@@ -7,7 +7,6 @@ use std::ffi::CStr;
 use std::fs::OpenOptions;
 use std::os::fd::IntoRawFd as _;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use mote::error::words;
@@ -138,18 +137,6 @@ pub fn protect() {
 pub fn unprotect() {
     if PROTECTED.load(Relaxed) {
         let _ = std::fs::write("/proc/self/oom_score_adj", "0"); // without /proc there is no protection either
-    }
-}
-
-/// By how much more the kernel wants to have free, for a while, where its memory gets fragmented; 15000 for up to one and a half times
-/// its high mark. admin-guide/sysctl/vm.rst, Linux 5.0.
-pub const BOOST: &str = "vm/watermark_boost_factor";
-
-/// Has the kernel go by its usual marks at all times. What pods leave to the device is less than it may want on top, and without swap it
-/// hardly gets that by reclaiming: it would kill what it likes, where the limit of all pods would have ended the one that takes too much.
-pub fn no_boost() {
-    if let Err(e) = std::fs::write(Path::new("/proc/sys").join(BOOST), "0") {
-        warn!("sysctl {BOOST}: {e}; it stays as it is");
     }
 }
 

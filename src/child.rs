@@ -13,7 +13,6 @@ use nix::fcntl::{OFlag, openat};
 use nix::mount::MsFlags;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
-use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{close, dup2_stderr, dup2_stdin, dup2_stdout, read, setsid, write};
 
@@ -80,8 +79,7 @@ fn steps(plan: &Plan<'_>, gear: &Gear<'_>) -> Result<Infallible, Failure> {
     if !plan.asks.maps {
         prctl::set_dumpable(false).at(Stage::Session, 0)?;
     }
-    signals::set_default(gear.ignored);
-    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).at(Stage::Session, 0)?;
+    signals::reset(gear.ignored).at(Stage::Session, 0)?;
     if let Some((_, parents)) = gear.gate {
         // The end of the parent must be the end of the wait.
         close(parents.as_raw_fd()).at(Stage::Session, 0)?;
@@ -192,8 +190,7 @@ pub fn enter(entrance: &Entrance<'_>, gear: &Gear<'_>) -> ! {
 
 fn steps_inside(entrance: &Entrance<'_>, gear: &Gear<'_>) -> Result<Infallible, Failure> {
     let process = entrance.process;
-    signals::set_default(gear.ignored);
-    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).at(Stage::Session, 0)?;
+    signals::reset(gear.ignored).at(Stage::Session, 0)?;
     leave_caller(process, entrance.proc, gear)?;
     if let Some(processors) = &entrance.scheduling.exec_after {
         sched_setaffinity(0, processors).at(Stage::Scheduler, 0)?;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, killpg, sigprocmask};
+use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{chdir, dup2_stdin, pipe2, read, setsid, write};
 
 use crate::descriptors::close_all_but;
@@ -174,8 +174,7 @@ fn become_hook(
 ) -> ! {
     alloc::forbid();
     let steps = || -> nix::Result<Infallible> {
-        signals::set_default(signals::ALL);
-        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;
+        signals::reset(signals::ALL)?;
         setsid()?;
         dup2_stdin(input)?;
         if let Some(bundle) = bundle {

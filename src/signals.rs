@@ -3,6 +3,7 @@
 //! every signal at its default action here.
 
 use nix::fcntl::OFlag;
+use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::unistd::read;
 
 use crate::sys::file;
@@ -22,9 +23,11 @@ pub fn ignored() -> u64 {
     digits.and_then(|digits| u64::from_str_radix(digits, 16).ok()).unwrap_or(ALL)
 }
 
-/// Sets these signals to their default actions. Allocates nothing.
-pub fn set_default(signals: u64) {
-    for signal in (1..=64).filter(|signal| signals >> (signal - 1) & 1 == 1) {
+/// Gives a child that is to become a program the signals as it expects them: those that are `ignored` at their default actions, and none
+/// blocked. Allocates nothing.
+pub fn reset(ignored: u64) -> nix::Result<()> {
+    for signal in (1..=64).filter(|signal| ignored >> (signal - 1) & 1 == 1) {
         let _ = set_default_action(signal); // SIGKILL and SIGSTOP have no other
     }
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)
 }

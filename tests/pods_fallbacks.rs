@@ -6,6 +6,8 @@ mod common;
 
 use common::pods::Supervisor;
 use common::spec;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 fn sh(script: &str) -> Value {
@@ -59,11 +61,8 @@ fn a_pod_has_all_it_asks_for() {
     assert!(out.ok().starts_with("1000 4242\n") && out.ok().contains("sleep 1234"), "{out}");
 
     let old = pods.container("p/t");
-    nix::sys::signal::kill(
-        nix::unistd::Pid::from_raw(i32::try_from(old["pid"].as_i64().unwrap()).unwrap()),
-        nix::sys::signal::Signal::SIGKILL,
-    )
-    .unwrap();
+    let pid = i32::try_from(old["pid"].as_i64().unwrap()).unwrap();
+    kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
     pods.wait_for("p/t", &|row| row["state"] == "running" && row["pid"] != old["pid"]);
     pods.mote(["pod", "stop", "p"]).run().ok();
     pods.wait("p/c", "done");

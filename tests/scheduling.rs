@@ -161,15 +161,22 @@ fn status_of_exec(t: &Test, id: &str, field: &str, edit: impl FnOnce(&mut Value)
     out.ok().split_once(':').unwrap().1.trim().to_owned()
 }
 
+/// The processors of this test, where there are several; without, the test is skipped.
+fn processors() -> Option<String> {
+    let own = fs::read_to_string("/proc/self/status").unwrap();
+    let all = own.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap().trim();
+    if all == "0" {
+        common::skipped("there is one processor");
+        return None;
+    }
+    Some(all.to_owned())
+}
+
 #[test]
 fn a_process_of_exec_has_the_processors_of_its_config() {
     mote_only!("runc 1.1 does not know process.execCPUAffinity and ignores it");
     let t = Test::new();
-    let own = fs::read_to_string("/proc/self/status").unwrap();
-    let all = own.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap().trim();
-    if all == "0" {
-        return common::skipped("there is one processor");
-    }
+    let Some(all) = processors() else { return };
     let id = t.detached(&spec(&["sleep", "100"]));
     let allowed = |affinity: Value| {
         status_of_exec(&t, &id, "Cpus_allowed_list", |process| process["execCPUAffinity"] = affinity)
@@ -184,18 +191,14 @@ fn a_process_of_exec_has_the_processors_of_its_config() {
     let out = t.mote(["exec", &id, "grep", "^Cpus_allowed_list:", "/proc/self/status"]).run();
     assert_eq!(out.ok().split_whitespace().nth(1), Some("1"), "the container's config counts: {out}");
     let out = t.mote(["exec", &id, "grep", "^Cpus_allowed_list:", "/proc/1/status"]).run();
-    assert_eq!(out.ok().split_whitespace().nth(1), Some(all), "not for the first process: {out}");
+    assert_eq!(out.ok().split_whitespace().nth(1), Some(&*all), "not for the first process: {out}");
 }
 
 #[test]
 fn processors_that_the_caller_is_bound_to_are_not_the_container_s() {
     mote_only!("runc has it since 1.3.1");
     let t = Test::new();
-    let own = fs::read_to_string("/proc/self/status").unwrap();
-    let all = own.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap().trim();
-    if all == "0" {
-        return common::skipped("there is one processor");
-    }
+    let Some(all) = processors() else { return };
     let look = ["sed", "-n", "s/^Cpus_allowed_list:.//p", "/proc/self/status"];
     let bound = ["taskset", "--cpu-list", "0"];
     let out = t.run_bundle(&t.bundle("b", &spec(&look))).under(bound).run();

@@ -16,7 +16,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
-use nix::sys::signal::{SigSet, Signal, killpg};
+use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, pipe2, read, setsid, write};
 
 /// How much of what it says is kept.
@@ -49,8 +49,7 @@ pub fn run(path: &str, env: &[String], input: &str, until: Instant) -> Result<Ou
         Side::Parent(pid, pidfd) => (pid, pidfd),
         Side::Child => {
             let become_it = || -> nix::Result<Infallible> {
-                signals::set_default(signals::ALL);
-                SigSet::empty().thread_set_mask()?;
+                signals::reset(signals::ALL)?;
                 setsid()?;
                 prctl::set_pdeathsig(Signal::SIGKILL)?; // a starter may be killed
                 dup2_stdin(&stdin)?;

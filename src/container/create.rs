@@ -95,7 +95,8 @@ pub fn create_from(request: &Request<'_>, bundle: &Bundle) -> Result<Made> {
         entry.own_cgroup()?;
     }
     cgroups.apply(&plan.resources, &place, &cgroup, false)?;
-    if let Some(uid) = cgroup_owner(&plan) {
+    let host_uid = host_uid(&plan);
+    if let Some(uid) = host_uid.filter(|uid| *uid != 0 && owns_cgroup(&plan)) {
         match cgroup.give(uid) {
             Err(Errno::EPERM) => {} // without privileges it is the caller's, and can be nobody else's
             result => result.during("chown", "the container's cgroup")?,
@@ -105,7 +106,7 @@ pub fn create_from(request: &Request<'_>, bundle: &Bundle) -> Result<Made> {
         Some(rdt) => Some(resctrl::make(resctrl::open().during("open", c"/sys/fs/resctrl")?, rdt)?),
         None => None,
     };
-    if let Some(uid) = ids::outside(&plan.maps.uid, plan.process.uid).filter(|_| !plan.process.terminal) {
+    if let Some(uid) = host_uid.filter(|_| plan.user_namespace && !plan.process.terminal) {
         // In the container's user namespace they may be nobody's to give.
         stdio::give(request.stdio.unwrap_or(stdio::OWN), uid);
     }
@@ -290,18 +291,21 @@ impl Making<'_, '_> {
     }
 }
 
-/// Who is to own the container's cgroup, as the host sees the user: the program's user, where the container sees it writable by a cgroup
-/// namespace of its own, on cgroup v2; runtime-spec config-linux.md, "Cgroup ownership".
-fn cgroup_owner(plan: &Plan<'_>) -> Option<u32> {
+/// Who the program runs as, as the host sees it; `None` where only a user namespace that is joined knows.
+fn host_uid(plan: &Plan<'_>) -> Option<u32> {
+    let uid = plan.process.uid;
+    if plan.user_namespace { ids::outside(&plan.maps.uid, uid) } else { Some(uid) }
+}
+
+/// Whether the container's cgroup is to be its user's: where it sees it writable by a cgroup namespace of its own, on cgroup v2;
+/// runtime-spec config-linux.md, "Cgroup ownership".
+fn owns_cgroup(plan: &Plan<'_>) -> bool {
     let is_shown = |mount: &Mount<'_>| {
         mount.fstype == c"cgroup2"
             && mount.target == c"/sys/fs/cgroup"
             && !mount.flags.contains(MsFlags::MS_RDONLY)
     };
-    let own = plan.new_namespaces.contains(CloneFlags::CLONE_NEWCGROUP) && plan.mounts.iter().any(is_shown);
-    let uid = plan.process.uid;
-    let uid = if plan.maps.is_empty() { Some(uid) } else { ids::outside(&plan.maps.uid, uid) };
-    uid.filter(|uid| own && *uid != 0)
+    plan.new_namespaces.contains(CloneFlags::CLONE_NEWCGROUP) && plan.mounts.iter().any(is_shown)
 }
 
 /// Whether a cgroup that could not be made is none that the container needs: without privileges there is often none to be

@@ -60,7 +60,13 @@ owned() {
     wait_for 20 grep -q kept /run/out-a || fail "$(cat /run/out-a)" || return
     grep -qx divided /run/out-a && reads t/a/pids.max 50 && reads t/a/sub/pids.max 7 || fail "$(cat /run/out-a)" || return
     [ "$(stat -c %u $cg/t/a $cg/t/a/cgroup.procs $cg/t/a/pids.max | tr '\n' ' ')" = "100000 100000 0 " ] || fail "$(ls -ln $cg/t/a)" || return
-    away a || return
+    # Of a namespace that is joined the ids are not known: user 1000 there is nobody's 1000 here.
+    more_namespaces=',{"type":"cgroup"},{"type":"network"},{"type":"user","path":"/proc/'$(mote state a | sed -n 's/.*"pid": \([0-9]*\).*/\1/p')'/ns/user"}'
+    more_linux= more_process=',"user":{"uid":1000,"gid":1000}'
+    container b '"pids":{"limit":50}' 'sleep 1000' --detach && [ "$(stat -c %u $cg/t/b)" = 0 ] || fail "given to $(stat -c %u $cg/t/b)" || return
+    more_process=
+    away a b || return
+    more_namespaces=',{"type":"cgroup"},{"type":"network"},{"type":"user"}' more_linux=",\"uidMappings\":$ids,\"gidMappings\":$ids"
     mounts=',{"destination":"/sys","type":"sysfs","source":"sysfs"},{"destination":"/sys/fs/cgroup","type":"cgroup","source":"cgroup","options":["ro"]}'
     container a '"pids":{"limit":50}' 'sleep 1000' --detach && [ "$(stat -c %u $cg/t/a)" = 0 ] || fail "given away read-only"
     more_namespaces= more_linux= mounts=
